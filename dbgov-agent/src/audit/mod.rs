@@ -1,0 +1,3 @@
+//! Record -> hash-chained journal on disk.
+
+pub mod record;

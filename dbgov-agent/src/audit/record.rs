@@ -1,0 +1,275 @@
+//! The audit record, field by field. Struct fields stand in canonical order (RFC 8785 sorts keys), so that what serde
+//! writes is already canonical JSON.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// Format version, the `v` of a record.
+pub const RECORD_VERSION: u32 = 1;
+
+/// A value whose JSON is made once and written many times (a session's block stands in each of its records).
+#[derive(Debug, Clone)]
+pub struct Rendered<T> {
+    pub value: Arc<T>,
+    json: Arc<RawValue>,
+}
+
+impl<T: Serialize> Rendered<T> {
+    pub fn new(value: T) -> Result<Self, serde_json::Error> {
+        let json = serde_json::value::to_raw_value(&value)?;
+        Ok(Rendered {
+            value: Arc::new(value),
+            json: json.into(),
+        })
+    }
+}
+
+impl<T> Serialize for Rendered<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+/// What a record is about (`kind`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Statement,
+    SessionOpen,
+    SessionClose,
+    Cancel,
+    SessionError,
+    ProtocolError,
+    Gap,
+    VerdictUnenforced,
+    Approval,
+    Tag,
+    Policy,
+    AgentStart,
+    AgentStop,
+}
+
+fn absent(value: &bool) -> bool {
+    !*value
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Session {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_addr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    pub id: String,
+    /// `start` or `midstream`.
+    pub joined: &'static str,
+    /// `tls` or `gss`: the statements of the session cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opaque: Option<&'static str>,
+    pub protocol: &'static str,
+    #[serde(skip_serializing_if = "absent")]
+    pub replication: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_addr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_pid: Option<u32>,
+    pub tls: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    pub name: String,
+    /// Process (thread group) id in the host's pid namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// What the name rests on: `tag`, `idp`, `pod`, `systemd`, `os_user`, `database_user`, `unknown`.
+    pub source: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct StatementBlock {
+    /// Length of the text on the wire without the terminator, bytes.
+    pub bytes: u64,
+    pub count: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_oid: Option<u32>,
+    #[serde(skip_serializing_if = "absent")]
+    pub lossy: bool,
+    #[serde(skip_serializing_if = "absent")]
+    pub missing_where: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub params: Vec<Option<String>>,
+    #[serde(skip_serializing_if = "absent")]
+    pub params_truncated: bool,
+    /// `ok`, `partial`, `failed`, or `unseen` where the Parse was never seen.
+    pub parse: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    #[serde(skip_serializing_if = "no_items")]
+    pub tables: Arc<[Box<str>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<Arc<crate::protocol::Text>>,
+    pub truncated: bool,
+    #[serde(skip_serializing_if = "no_items")]
+    pub verbs: Arc<[&'static str]>,
+    pub via: &'static str,
+}
+
+fn no_items<T>(items: &Arc<[T]>) -> bool {
+    items.is_empty()
+}
+
+impl Serialize for crate::protocol::Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ResultBlock {
+    #[serde(skip_serializing_if = "is_zero")]
+    pub copy_in_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub copy_out_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_us: Option<u64>,
+    /// SQLSTATE.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    pub status: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct GapBlock {
+    /// How many bytes were not seen, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    pub cause: &'static str,
+    /// `request` or `response`; absent where the gap is not of one direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<&'static str>,
+    /// How many records were lost (disk full, crash).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
+    /// A file that holds what was cut off (torn last line).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub side_file: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ErrorBlock {
+    /// SQLSTATE, for a session_error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<String>,
+}
+
+/// Totals of a session, in its `session_close`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CloseBlock {
+    pub duration_us: u64,
+    pub errors: u64,
+    /// `terminate`, `client_closed`, `server_closed`, `reset`, `gone`, `agent_stop`, ...
+    pub reason: &'static str,
+    pub request_bytes: u64,
+    pub request_lost_bytes: u64,
+    pub response_bytes: u64,
+    pub response_lost_bytes: u64,
+    pub statements: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct CancelBlock {
+    /// The backend the client wants to interrupt.
+    pub backend_pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+}
+
+/// An audit record before the journal gives it its number, its node and its place in the chain.
+/// The fields are in the order of their keys (`chain` is written by the journal in front of them).
+#[derive(Debug, Clone, Serialize)]
+pub struct Record {
+    /// Facts of the agent: version, configuration, servers (agent_start, agent_stop).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub agent: BTreeMap<&'static str, serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelBlock>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close: Option<CloseBlock>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorBlock>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap: Option<GapBlock>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Rendered<Identity>>,
+    pub kind: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<ResultBlock>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Rendered<Session>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<StatementBlock>,
+    /// Nanoseconds since the Unix epoch, UTC.
+    #[serde(skip)]
+    pub time_unix_ns: u64,
+}
+
+impl Record {
+    pub fn new(kind: Kind, time_unix_ns: u64) -> Self {
+        Record {
+            agent: BTreeMap::new(),
+            cancel: None,
+            close: None,
+            error: None,
+            gap: None,
+            identity: None,
+            kind,
+            result: None,
+            session: None,
+            statement: None,
+            time_unix_ns,
+        }
+    }
+}
