@@ -1,1 +1,13 @@
-#![no_std]
+//! Records and map values shared by the kernel programs and the agent.
+//!
+//! Everything here is plain old data in C layout: fixed-width integers, explicit padding, no `bool`. The sizes and
+//! offsets are asserted at compile time, since both sides are compiled by different compilers for different targets.
+#![cfg_attr(not(feature = "user"), no_std)]
+
+pub mod conn;
+pub mod event;
+pub mod limits;
+
+pub use conn::{ConnState, ConnectInfo, KernelCounters};
+pub use event::*;
+pub use limits::*;

@@ -1,1 +1,3 @@
+//! Ring buffer -> typed events.
 
+pub mod kernel;

@@ -1,0 +1,83 @@
+//! connect(2) towards a governed port, in the context of the process that calls it.
+//! Hooks: cgroup/connect4 and connect6 (Linux 4.17; the helpers from 5.10).
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{BPF_RB_FORCE_WAKEUP, bpf_sock_addr},
+    helpers::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        generated::{
+            bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie,
+            bpf_ktime_get_boot_ns,
+        },
+    },
+    macros::cgroup_sock_addr,
+    programs::SockAddrContext,
+};
+use dbgov_common::{ConnectInfo, Connecting, Header, KIND_CONNECT};
+
+use crate::{
+    counters::count,
+    maps::{CONNECTS, CONTROL, governed},
+};
+
+const SOCK_STREAM: u32 = 1;
+
+#[cgroup_sock_addr(connect4)]
+pub fn dbgov_connect4(ctx: SockAddrContext) -> i32 {
+    connect(&ctx);
+    1
+}
+
+#[cgroup_sock_addr(connect6)]
+pub fn dbgov_connect6(ctx: SockAddrContext) -> i32 {
+    connect(&ctx);
+    1
+}
+
+#[inline(always)]
+fn connect(ctx: &SockAddrContext) {
+    let addr: *const bpf_sock_addr = ctx.sock_addr;
+    // SAFETY: the context is valid for the run of the program; the verifier checks the fields.
+    let (port, kind) = unsafe { ((*addr).user_port, (*addr).type_) };
+    if kind != SOCK_STREAM || !governed(u32::from(u16::from_be(port as u16))) {
+        return;
+    }
+    // SAFETY: helpers that take the context or nothing.
+    let (cookie, time_boot_ns, cgroup_id, netns_cookie) = unsafe {
+        (
+            bpf_get_socket_cookie(ctx.as_ptr()),
+            bpf_ktime_get_boot_ns(),
+            bpf_get_current_cgroup_id(),
+            bpf_get_netns_cookie(ctx.as_ptr()),
+        )
+    };
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let uid_gid = bpf_get_current_uid_gid();
+    let info = ConnectInfo {
+        time_boot_ns,
+        cgroup_id,
+        netns_cookie,
+        pid: (pid_tgid >> 32) as u32,
+        tid: pid_tgid as u32,
+        uid: uid_gid as u32,
+        gid: (uid_gid >> 32) as u32,
+        comm: bpf_get_current_comm().unwrap_or_default(),
+    };
+    let _ = CONNECTS.insert(&cookie, &info, 0);
+    let Some(mut record) = CONTROL.reserve::<Connecting>(0) else {
+        count(|c| c.control_ring_full += 1);
+        return;
+    };
+    record.write(Connecting {
+        header: Header {
+            kind: KIND_CONNECT,
+            cookie,
+            time_boot_ns,
+            ..Header::default()
+        },
+        connect: info,
+    });
+    // At once: the agent reads /proc/<pid> while the process still waits for the server.
+    record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+}

@@ -1,0 +1,35 @@
+//! dbgov's kernel programs: hooks on connect, established, packet.
+//!
+//! ```text
+//! connect4/6  who is connecting, in its own context        connect.rs
+//! sock_ops    listen, established on both ends, closed     sock_ops.rs
+//! ingress     request payload, copied in full              ingress.rs
+//! egress      response messages, result rows left out      egress.rs
+//! ```
+//!
+//! Only hooks with a UAPI-stable context are used, so one object loads on every kernel from 5.15.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod baseline;
+mod bound;
+mod connect;
+mod counters;
+mod egress;
+mod ingress;
+mod maps;
+mod packet;
+mod sock_ops;
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    // Never reached: the verifier refuses a program with a path to it.
+    loop {}
+}
+
+// The helpers dbgov calls are for GPL-compatible programs only in part; "Dual MIT/GPL" is what the kernel accepts.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

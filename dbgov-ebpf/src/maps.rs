@@ -1,0 +1,67 @@
+//! Maps and load-time constants.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
+};
+use dbgov_common::{
+    CONNECTS_MAX, CONNS_MAX, CONTROL_RING_BYTES, ConnState, ConnectInfo, KernelCounters,
+    PACKET_RING_BYTES_DEFAULT, PORT_BITMAP_WORDS,
+};
+
+/// Governed TCP ports, one bit each: the one look-up every other packet of the host pays for.
+#[map]
+pub static PORTS: Array<u64> = Array::with_max_entries(PORT_BITMAP_WORDS, 0);
+
+#[map]
+pub static PACKETS: RingBuf = RingBuf::with_byte_size(PACKET_RING_BYTES_DEFAULT, 0);
+
+#[map]
+pub static CONTROL: RingBuf = RingBuf::with_byte_size(CONTROL_RING_BYTES, 0);
+
+/// By the cookie of the server's socket.
+#[map]
+pub static CONNS: HashMap<u64, ConnState> = HashMap::with_max_entries(CONNS_MAX, 0);
+
+/// By the cookie of the client's socket, from connect(2) to established.
+#[map]
+pub static CONNECTS: LruHashMap<u64, ConnectInfo> = LruHashMap::with_max_entries(CONNECTS_MAX, 0);
+
+#[map]
+pub static COUNTERS: PerCpuArray<KernelCounters> = PerCpuArray::with_max_entries(1, 0);
+
+/// The egress program itself, for its tail call.
+#[map]
+pub static EGRESS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// Set at load time: bpf_get_netns_cookie may be called from sock_ops (Linux 6.1).
+#[unsafe(no_mangle)]
+static SOCK_OPS_HAS_NETNS_COOKIE: u8 = 0;
+
+/// Set at load time: it may be called from cgroup_skb (Linux 6.15).
+#[unsafe(no_mangle)]
+static SKB_HAS_NETNS_COOKIE: u8 = 0;
+
+#[inline(always)]
+fn load_time(flag: &'static u8) -> bool {
+    // SAFETY: a static's address is valid. Volatile: the compiler must not fold the value that the loader replaces.
+    unsafe { core::ptr::read_volatile(flag) != 0 }
+}
+
+#[inline(always)]
+pub fn sock_ops_has_netns_cookie() -> bool {
+    load_time(&SOCK_OPS_HAS_NETNS_COOKIE)
+}
+
+#[inline(always)]
+pub fn skb_has_netns_cookie() -> bool {
+    load_time(&SKB_HAS_NETNS_COOKIE)
+}
+
+#[inline(always)]
+pub fn governed(port: u32) -> bool {
+    match PORTS.get((port >> 6) & (PORT_BITMAP_WORDS - 1)) {
+        Some(word) => word & (1 << (port & 63)) != 0,
+        None => false,
+    }
+}
