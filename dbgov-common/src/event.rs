@@ -130,7 +130,7 @@ pub struct ListenerSegment {
 
 /// At `at` bytes into the data, `bytes` bytes in which `rows` DataRow or CopyData messages began were left out.
 #[repr(C)]
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Mark {
     pub at: u32,
     pub rows: u32,

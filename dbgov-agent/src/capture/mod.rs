@@ -1,3 +1,4 @@
 //! Ring buffer -> typed events.
 
+pub mod event;
 pub mod kernel;

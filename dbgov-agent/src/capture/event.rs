@@ -1,0 +1,508 @@
+//! Ring buffer records to typed events. Every length is checked: a record that is not what its kind says is refused,
+//! not trusted, though it comes from our own programs.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use dbgov_common as raw;
+use dbgov_common::{ConnectInfo, Header, Mark};
+
+use crate::protocol::{Direction, TimeNs};
+
+/// The two ends of a connection, as the socket that reported them sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ends {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+}
+
+/// What passed on a governed connection. `cookie` is that of the server's socket.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Captured<'a> {
+    /// A server accepted a connection; every byte of it will be seen.
+    Open {
+        cookie: u64,
+        at: TimeNs,
+        ends: Ends,
+        netns_cookie: Option<u64>,
+        request_seq: u32,
+        response_seq: u32,
+    },
+    /// First packet of a connection that is older than the kernel programs, or that they had lost.
+    Seen {
+        cookie: u64,
+        at: TimeNs,
+        ends: Ends,
+        netns_cookie: Option<u64>,
+    },
+    Request {
+        cookie: u64,
+        at: TimeNs,
+        seq: u32,
+        ack: u32,
+        lost_bytes: u64,
+        payload: &'a [u8],
+    },
+    /// Request bytes that arrived with the packet that completed the handshake, known by its ends only.
+    FirstRequest {
+        at: TimeNs,
+        ends: Ends,
+        seq: u32,
+        missing_bytes: u64,
+        payload: &'a [u8],
+    },
+    Response(Response<'a>),
+    Fin {
+        cookie: u64,
+        at: TimeNs,
+        direction: Direction,
+        reset: bool,
+        seq: u32,
+    },
+    Close {
+        cookie: u64,
+        at: TimeNs,
+        totals: Totals,
+    },
+    /// A client of this host has its end of a connection; `ends` as the client sees them.
+    Client {
+        cookie: u64,
+        at: TimeNs,
+        ends: Ends,
+        connect: Option<ConnectInfo>,
+    },
+}
+
+/// What the process side reports, on the control ring.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Control {
+    /// A process is connecting to a governed port; `cookie` is that of its socket.
+    Connect {
+        cookie: u64,
+        at: TimeNs,
+        connect: ConnectInfo,
+    },
+    /// Something listens anew on this host.
+    Listen {
+        at: TimeNs,
+        port: u16,
+        netns_cookie: Option<u64>,
+    },
+}
+
+/// Response messages with what was left out between them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response<'a> {
+    pub cookie: u64,
+    pub at: TimeNs,
+    /// Sequence numbers of the range the record accounts for.
+    pub seq: u32,
+    pub seq_end: u32,
+    /// What the server has of the request stream.
+    pub ack: u32,
+    pub lost_bytes: u64,
+    /// The record begins at a message boundary.
+    pub boundary: bool,
+    /// ... found anew after boundaries were lost: what came before is a gap.
+    pub resync: bool,
+    marks: [Mark; raw::RESPONSE_MARKS_MAX],
+    marks_len: usize,
+    data: &'a [u8],
+}
+
+/// A piece of a response record, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    Bytes(&'a [u8]),
+    /// `bytes` bytes in which `rows` rows began.
+    Elided {
+        bytes: u64,
+        rows: u32,
+    },
+}
+
+impl<'a> Response<'a> {
+    pub fn pieces(&self) -> impl Iterator<Item = Piece<'a>> + '_ {
+        let marks = &self.marks[..self.marks_len];
+        let mut from = 0;
+        let between = marks.iter().flat_map(move |mark| {
+            let bytes = &self.data[from..mark.at as usize];
+            from = mark.at as usize;
+            [
+                Piece::Bytes(bytes),
+                Piece::Elided {
+                    bytes: u64::from(mark.bytes),
+                    rows: mark.rows,
+                },
+            ]
+        });
+        let last = marks.last().map_or(0, |mark| mark.at as usize);
+        between
+            .chain(std::iter::once(Piece::Bytes(&self.data[last..])))
+            .filter(|piece| *piece != Piece::Bytes(&[]))
+    }
+}
+
+/// The kernel's totals of a connection, bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub request_bytes: u64,
+    pub request_lost_bytes: u64,
+    pub response_bytes: u64,
+    pub response_copied_bytes: u64,
+    pub response_lost_bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    #[error("record of {have} bytes is too short for kind {kind}")]
+    Short { kind: u8, have: usize },
+    #[error("unknown kind {0}")]
+    Kind(u8),
+    #[error("marks of a response record are out of order")]
+    Marks,
+}
+
+/// A record of the packet ring.
+pub fn captured(bytes: &[u8]) -> Result<Captured<'_>, EventError> {
+    let header: Header = read(0, bytes, 0)?;
+    let kind = header.kind;
+    let (cookie, at) = (header.cookie, header.time_boot_ns);
+    Ok(match kind {
+        raw::KIND_REQUEST => Captured::Request {
+            cookie,
+            at,
+            seq: header.seq,
+            ack: header.ack,
+            lost_bytes: header.lost_bytes,
+            payload: payload(&header, bytes, size_of::<Header>())?,
+        },
+        raw::KIND_LISTENER_REQUEST => {
+            let record: raw::ListenerSegment = read(kind, bytes, 0)?;
+            Captured::FirstRequest {
+                at,
+                ends: ends(&record.tuple),
+                seq: header.seq,
+                missing_bytes: header.lost_bytes,
+                payload: payload(&header, bytes, size_of::<raw::ListenerSegment>())?,
+            }
+        }
+        raw::KIND_RESPONSE => Captured::Response(response(&header, bytes)?),
+        raw::KIND_OPEN | raw::KIND_SEEN => {
+            let record: raw::Opened = read(kind, bytes, 0)?;
+            let (ends, netns_cookie) = (ends(&record.tuple), known(record.netns_cookie));
+            if kind == raw::KIND_SEEN {
+                return Ok(Captured::Seen {
+                    cookie,
+                    at,
+                    ends,
+                    netns_cookie,
+                });
+            }
+            let (request_seq, response_seq) = (record.request_seq, record.response_seq);
+            Captured::Open {
+                cookie,
+                at,
+                ends,
+                netns_cookie,
+                request_seq,
+                response_seq,
+            }
+        }
+        raw::KIND_FIN => Captured::Fin {
+            cookie,
+            at,
+            direction: if header.flags & raw::FLAG_FROM_SERVER != 0 {
+                Direction::Response
+            } else {
+                Direction::Request
+            },
+            reset: header.flags & raw::FLAG_RST != 0,
+            seq: header.seq,
+        },
+        raw::KIND_CLOSE => {
+            let record: raw::Closed = read(kind, bytes, 0)?;
+            let totals = Totals {
+                request_bytes: record.request_bytes,
+                request_lost_bytes: record.request_lost_bytes,
+                response_bytes: record.response_bytes,
+                response_copied_bytes: record.response_copied_bytes,
+                response_lost_bytes: record.response_lost_bytes,
+            };
+            Captured::Close { cookie, at, totals }
+        }
+        raw::KIND_CLIENT => {
+            let record: raw::ClientEstablished = read(kind, bytes, 0)?;
+            let connect = (record.connect.pid != 0).then_some(record.connect);
+            Captured::Client {
+                cookie,
+                at,
+                ends: ends(&record.tuple),
+                connect,
+            }
+        }
+        other => return Err(EventError::Kind(other)),
+    })
+}
+
+/// A record of the control ring.
+pub fn control(bytes: &[u8]) -> Result<Control, EventError> {
+    let header: Header = read(0, bytes, 0)?;
+    let (cookie, at) = (header.cookie, header.time_boot_ns);
+    match header.kind {
+        kind @ raw::KIND_CONNECT => {
+            let record: raw::Connecting = read(kind, bytes, 0)?;
+            Ok(Control::Connect {
+                cookie,
+                at,
+                connect: record.connect,
+            })
+        }
+        kind @ raw::KIND_LISTEN => {
+            let record: raw::Listening = read(kind, bytes, 0)?;
+            let port = u16::try_from(record.port).map_err(|_| EventError::Kind(kind))?;
+            Ok(Control::Listen {
+                at,
+                port,
+                netns_cookie: known(record.netns_cookie),
+            })
+        }
+        other => Err(EventError::Kind(other)),
+    }
+}
+
+fn response<'a>(header: &Header, bytes: &'a [u8]) -> Result<Response<'a>, EventError> {
+    let data_at = std::mem::offset_of!(raw::Response, data);
+    let data = payload(header, bytes, data_at)?;
+    let marks_len = usize::from(header.marks);
+    if marks_len > raw::RESPONSE_MARKS_MAX {
+        return Err(EventError::Marks);
+    }
+    let mut marks = [Mark::default(); raw::RESPONSE_MARKS_MAX];
+    let mut before = 0;
+    for (index, slot) in marks.iter_mut().enumerate().take(marks_len) {
+        *slot = read(
+            header.kind,
+            bytes,
+            size_of::<Header>() + index * size_of::<Mark>(),
+        )?;
+        if slot.at < before || slot.at as usize > data.len() {
+            return Err(EventError::Marks);
+        }
+        before = slot.at;
+    }
+    Ok(Response {
+        cookie: header.cookie,
+        at: header.time_boot_ns,
+        seq: header.seq,
+        seq_end: header.seq_end,
+        ack: header.ack,
+        lost_bytes: header.lost_bytes,
+        boundary: header.flags & raw::FLAG_BOUNDARY != 0,
+        resync: header.flags & raw::FLAG_RESYNC != 0,
+        marks,
+        marks_len,
+        data,
+    })
+}
+
+fn known(cookie: u64) -> Option<u64> {
+    (cookie != 0).then_some(cookie)
+}
+
+fn payload<'a>(header: &Header, bytes: &'a [u8], from: usize) -> Result<&'a [u8], EventError> {
+    let short = EventError::Short {
+        kind: header.kind,
+        have: bytes.len(),
+    };
+    let to = from.checked_add(header.len as usize).ok_or(short)?;
+    bytes.get(from..to).ok_or(short)
+}
+
+fn ends(tuple: &raw::Tuple) -> Ends {
+    Ends {
+        local: SocketAddr::new(address(tuple.local_addr), tuple.local_port),
+        remote: SocketAddr::new(address(tuple.remote_addr), tuple.remote_port),
+    }
+}
+
+/// IPv4-mapped addresses as IPv4.
+fn address(bytes: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(bytes).to_canonical()
+}
+
+/// Plain old data of dbgov-common: any bit pattern is a value.
+///
+/// # Safety
+/// Implemented only for `repr(C)` types of integers and arrays of integers.
+unsafe trait Plain: Copy {}
+// SAFETY: as the trait asks, see dbgov-common.
+unsafe impl Plain for Header {}
+// SAFETY: as above.
+unsafe impl Plain for Mark {}
+// SAFETY: as above.
+unsafe impl Plain for raw::Opened {}
+// SAFETY: as above.
+unsafe impl Plain for raw::Closed {}
+// SAFETY: as above.
+unsafe impl Plain for raw::ClientEstablished {}
+// SAFETY: as above.
+unsafe impl Plain for raw::ListenerSegment {}
+// SAFETY: as above.
+unsafe impl Plain for raw::Connecting {}
+// SAFETY: as above.
+unsafe impl Plain for raw::Listening {}
+
+fn read<T: Plain>(kind: u8, bytes: &[u8], from: usize) -> Result<T, EventError> {
+    let short = EventError::Short {
+        kind,
+        have: bytes.len(),
+    };
+    let to = from.checked_add(size_of::<T>()).ok_or(short)?;
+    let source = bytes.get(from..to).ok_or(short)?;
+    // SAFETY: `source` has the size of T, any bit pattern of which is valid; the read does not ask for alignment.
+    Ok(unsafe { source.as_ptr().cast::<T>().read_unaligned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes<T: Plain>(value: &T) -> Vec<u8> {
+        // SAFETY: plain old data without padding.
+        unsafe { std::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) }
+            .to_vec()
+    }
+
+    fn response_record(len: u32, marks: &[Mark]) -> Vec<u8> {
+        let header = Header {
+            kind: raw::KIND_RESPONSE,
+            len,
+            marks: marks.len() as u8,
+            ..Header::default()
+        };
+        let mut record = bytes(&header);
+        for index in 0..raw::RESPONSE_MARKS_MAX {
+            record.extend(bytes(&marks.get(index).copied().unwrap_or_default()));
+        }
+        record.extend((0..raw::RESPONSE_DATA_BYTES).map(|b| b as u8));
+        record
+    }
+
+    #[test]
+    fn pieces_stand_between_the_marks() {
+        let marks = [
+            Mark {
+                at: 0,
+                rows: 2,
+                bytes: 40,
+            },
+            Mark {
+                at: 3,
+                rows: 0,
+                bytes: 9,
+            },
+        ];
+        let record = response_record(5, &marks);
+        let Ok(Captured::Response(response)) = captured(&record) else {
+            panic!("a response record")
+        };
+        let pieces: Vec<_> = response.pieces().collect();
+        assert_eq!(
+            pieces,
+            [
+                Piece::Elided { bytes: 40, rows: 2 },
+                Piece::Bytes(&[0, 1, 2]),
+                Piece::Elided { bytes: 9, rows: 0 },
+                Piece::Bytes(&[3, 4]),
+            ]
+        );
+    }
+
+    #[test]
+    fn marks_out_of_order_or_outside_are_refused() {
+        let backwards = [
+            Mark {
+                at: 4,
+                rows: 0,
+                bytes: 1,
+            },
+            Mark {
+                at: 3,
+                rows: 0,
+                bytes: 1,
+            },
+        ];
+        assert_eq!(
+            captured(&response_record(5, &backwards)),
+            Err(EventError::Marks)
+        );
+        assert_eq!(
+            captured(&response_record(
+                5,
+                &[Mark {
+                    at: 6,
+                    rows: 0,
+                    bytes: 1
+                }]
+            )),
+            Err(EventError::Marks)
+        );
+    }
+
+    #[test]
+    fn a_length_beyond_the_record_is_refused() {
+        let mut record = bytes(&Header {
+            kind: raw::KIND_REQUEST,
+            len: 4,
+            ..Header::default()
+        });
+        record.extend([1, 2, 3]);
+        assert_eq!(
+            captured(&record),
+            Err(EventError::Short {
+                kind: raw::KIND_REQUEST,
+                have: 51
+            })
+        );
+        record.push(4);
+        assert!(matches!(
+            captured(&record),
+            Ok(Captured::Request {
+                payload: [1, 2, 3, 4],
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn every_prefix_of_every_kind_is_refused_or_read() {
+        for kind in 0..=u8::MAX {
+            let mut record = bytes(&Header {
+                kind,
+                len: 7,
+                marks: 3,
+                ..Header::default()
+            });
+            record.resize(400, 0xff);
+            for end in 0..record.len() {
+                let _ = captured(&record[..end]);
+                let _ = control(&record[..end]);
+            }
+        }
+    }
+
+    #[test]
+    fn mapped_addresses_are_ipv4() {
+        let mut tuple = raw::Tuple {
+            local_port: 5432,
+            remote_port: 9,
+            ..raw::Tuple::default()
+        };
+        tuple.local_addr = std::net::Ipv4Addr::new(10, 9, 0, 1)
+            .to_ipv6_mapped()
+            .octets();
+        tuple.remote_addr = Ipv6Addr::LOCALHOST.octets();
+        assert_eq!(ends(&tuple).local.to_string(), "10.9.0.1:5432");
+        assert_eq!(ends(&tuple).remote.to_string(), "[::1]:9");
+    }
+}
