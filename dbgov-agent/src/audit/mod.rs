@@ -12,11 +12,14 @@
 
 pub mod journal;
 pub mod line;
+pub mod live;
 pub mod record;
 mod recover;
 pub mod segment;
 pub mod storage;
+pub mod tail;
 mod time;
+pub mod writer;
 
 #[cfg(test)]
 mod jcs;
@@ -29,3 +32,4 @@ mod storage_fake;
 
 pub use journal::{Journal, JournalConfig, JournalStats};
 pub use recover::OpenError;
+pub use writer::JournalHandle;
