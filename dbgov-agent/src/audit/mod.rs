@@ -1,3 +1,35 @@
 //! Record -> hash-chained journal on disk.
+//!
+//! ```text
+//! record     what is recorded, field by field
+//! line       record -> one line of canonical JSON, linked to the line before by its hash
+//! journal    lines -> segment files: batches, rotation, disks that are full or fail
+//! recover    where the journal goes on after a stop, a crash or a power loss
+//! writer     the thread that owns the journal
+//! tail       the newest lines of a journal, and those to come
+//! live       a line as a person wants to read it on a terminal
+//! ```
 
+pub mod journal;
+pub mod line;
+pub mod live;
 pub mod record;
+mod recover;
+pub mod segment;
+pub mod storage;
+pub mod tail;
+mod time;
+pub mod writer;
+
+#[cfg(test)]
+mod jcs;
+#[cfg(test)]
+mod journal_model;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod storage_fake;
+
+pub use journal::{Journal, JournalConfig, JournalStats};
+pub use recover::OpenError;
+pub use writer::JournalHandle;

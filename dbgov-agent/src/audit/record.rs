@@ -10,6 +10,10 @@ use serde_json::value::RawValue;
 /// Format version, the `v` of a record.
 pub const RECORD_VERSION: u32 = 1;
 
+/// Largest number written. RFC 8785 section 3.2.2.3 takes JSON numbers for IEEE 754 doubles, which hold whole numbers
+/// exactly up to here; a larger one (a server may claim any row count) would get another form from other canonicalisers.
+pub const JSON_INTEGER_MAX: u64 = (1 << 53) - 1;
+
 /// A value whose JSON is made once and written many times (a session's block stands in each of its records).
 #[derive(Debug, Clone)]
 pub struct Rendered<T> {
@@ -27,6 +31,13 @@ impl<T: Serialize> Rendered<T> {
     }
 }
 
+impl<T> Rendered<T> {
+    /// The value as canonical JSON.
+    pub fn json(&self) -> &str {
+        self.json.get()
+    }
+}
+
 impl<T> Serialize for Rendered<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.json.serialize(serializer)
@@ -34,8 +45,7 @@ impl<T> Serialize for Rendered<T> {
 }
 
 /// What a record is about (`kind`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Statement,
     SessionOpen,
@@ -52,8 +62,47 @@ pub enum Kind {
     AgentStop,
 }
 
+impl Kind {
+    /// The name in the record.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Statement => "statement",
+            Kind::SessionOpen => "session_open",
+            Kind::SessionClose => "session_close",
+            Kind::Cancel => "cancel",
+            Kind::SessionError => "session_error",
+            Kind::ProtocolError => "protocol_error",
+            Kind::Gap => "gap",
+            Kind::VerdictUnenforced => "verdict_unenforced",
+            Kind::Approval => "approval",
+            Kind::Tag => "tag",
+            Kind::Policy => "policy",
+            Kind::AgentStart => "agent_start",
+            Kind::AgentStop => "agent_stop",
+        }
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 fn absent(value: &bool) -> bool {
     !*value
+}
+
+/// A number as every reader of JSON sees it, at most [`JSON_INTEGER_MAX`].
+fn exact<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64((*number).min(JSON_INTEGER_MAX))
+}
+
+fn exact_option<S: Serializer>(number: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match number {
+        Some(number) => exact(number, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -109,6 +158,7 @@ pub struct Identity {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct StatementBlock {
     /// Length of the text on the wire without the terminator, bytes.
+    #[serde(serialize_with = "exact")]
     pub bytes: u64,
     pub count: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,18 +201,24 @@ impl Serialize for crate::protocol::Text {
 
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ResultBlock {
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", serialize_with = "exact")]
     pub copy_in_bytes: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", serialize_with = "exact")]
     pub copy_out_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exact_option"
+    )]
     pub duration_us: Option<u64>,
     /// SQLSTATE.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exact_option"
+    )]
     pub rows: Option<u64>,
     pub status: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -176,14 +232,20 @@ fn is_zero(n: &u64) -> bool {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct GapBlock {
     /// How many bytes were not seen, where known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exact_option"
+    )]
     pub bytes: Option<u64>,
     pub cause: &'static str,
     /// `request` or `response`; absent where the gap is not of one direction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<&'static str>,
     /// How many records were lost (disk full, crash).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exact_option"
+    )]
     pub records: Option<u64>,
     /// A file that holds what was cut off (torn last line).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,14 +270,21 @@ pub struct ErrorBlock {
 /// Totals of a session, in its `session_close`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct CloseBlock {
+    #[serde(serialize_with = "exact")]
     pub duration_us: u64,
+    #[serde(serialize_with = "exact")]
     pub errors: u64,
     /// `terminate`, `client_closed`, `server_closed`, `reset`, `gone`, `agent_stop`, ...
     pub reason: &'static str,
+    #[serde(serialize_with = "exact")]
     pub request_bytes: u64,
+    #[serde(serialize_with = "exact")]
     pub request_lost_bytes: u64,
+    #[serde(serialize_with = "exact")]
     pub response_bytes: u64,
+    #[serde(serialize_with = "exact")]
     pub response_lost_bytes: u64,
+    #[serde(serialize_with = "exact")]
     pub statements: u64,
 }
 
@@ -228,10 +297,11 @@ pub struct CancelBlock {
 }
 
 /// An audit record before the journal gives it its number, its node and its place in the chain.
-/// The fields are in the order of their keys (`chain` is written by the journal in front of them).
+/// [`super::line::LineEncoder`] writes it out: it puts `chain`, `node`, `seq`, `time` and `v` between these fields.
 #[derive(Debug, Clone, Serialize)]
 pub struct Record {
-    /// Facts of the agent: version, configuration, servers (agent_start, agent_stop).
+    /// Facts of the agent: version, configuration, servers (agent_start, agent_stop). Keys in ASCII, no fractions,
+    /// nothing above [`JSON_INTEGER_MAX`]: in these serde_json's output is already canonical.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub agent: BTreeMap<&'static str, serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]

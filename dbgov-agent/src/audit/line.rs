@@ -1,0 +1,263 @@
+//! One record, one line: canonical JSON (RFC 8785) linked to the line before by its hash.
+//!
+//! The keys of every object are written in canonical order, so the line *is* the canonical form and whoever checks the
+//! chain can hash the bytes as they are. `chain.hash` is SHA-256 over the line without `"hash":"…",`: room for it is
+//! left while the record is serialised, what stands around it is hashed, and the hash is put in.
+
+use std::io::Write as _;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::record::{RECORD_VERSION, Record};
+use super::time::TimeFormatter;
+
+/// SHA-256 in hexadecimal digits.
+pub const HASH_HEX_BYTES: usize = 64;
+/// `chain.prev` of the first record of a journal.
+pub const FIRST_PREV: HashHex = HashHex([b'0'; HASH_HEX_BYTES]);
+
+const CHAIN_OPEN: &[u8] = b"\"chain\":{";
+const HASH_OPEN: &[u8] = b"\"hash\":\"";
+const HASH_CLOSE: &[u8] = b"\",";
+/// `"hash":"…",`, what the hash does not cover.
+const HASH_MEMBER_BYTES: usize = HASH_OPEN.len() + HASH_HEX_BYTES + HASH_CLOSE.len();
+
+/// A SHA-256 as it stands in the record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct HashHex(pub [u8; HASH_HEX_BYTES]);
+
+impl HashHex {
+    fn of(before: &[u8], after: &[u8]) -> Self {
+        let digest = Sha256::new()
+            .chain_update(before)
+            .chain_update(after)
+            .finalize();
+        let mut hash = HashHex([0; HASH_HEX_BYTES]);
+        for (digits, byte) in hash.0.chunks_exact_mut(2).zip(digest) {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            digits[0] = HEX[usize::from(byte >> 4)];
+            digits[1] = HEX[usize::from(byte & 15)];
+        }
+        hash
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for HashHex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Writes records as lines and knows where in the chain the next one stands.
+#[derive(Debug)]
+pub struct LineEncoder {
+    /// The node's name as JSON.
+    node: Box<[u8]>,
+    last_seq: u64,
+    last_hash: HashHex,
+    time: TimeFormatter,
+}
+
+impl LineEncoder {
+    /// At the start of a journal.
+    pub fn new(node: &str) -> Self {
+        LineEncoder::resume(node, 0, FIRST_PREV)
+    }
+
+    /// After the record numbered `last_seq` with the hash `last_hash`.
+    pub fn resume(node: &str, last_seq: u64, last_hash: HashHex) -> Self {
+        LineEncoder {
+            node: serde_json::Value::from(node)
+                .to_string()
+                .into_bytes()
+                .into(),
+            last_seq,
+            last_hash,
+            time: TimeFormatter::new(),
+        }
+    }
+
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    pub fn last_hash(&self) -> HashHex {
+        self.last_hash
+    }
+
+    /// Replaces `line` by the next line of the journal, with its newline. The record has no place in the chain before
+    /// its hash is given to [`accept`](Self::accept): a line that finds no room leaves no hole.
+    pub fn encode(
+        &mut self,
+        record: &Record,
+        line: &mut Vec<u8>,
+    ) -> Result<HashHex, serde_json::Error> {
+        line.clear();
+        line.push(b'{');
+        if !record.agent.is_empty() {
+            write_member(line, b"\"agent\":", &record.agent)?;
+            line.push(b',');
+        }
+        if let Some(cancel) = &record.cancel {
+            write_member(line, b"\"cancel\":", cancel)?;
+            line.push(b',');
+        }
+        let hash_at = self.write_chain(line);
+        self.write_rest(record, line)?;
+
+        let (before, after) = (&line[..hash_at], &line[hash_at + HASH_MEMBER_BYTES..]);
+        let hash = HashHex::of(before, after);
+        let digits_at = hash_at + HASH_OPEN.len();
+        line[digits_at..digits_at + HASH_HEX_BYTES].copy_from_slice(&hash.0);
+        line.push(b'\n');
+        Ok(hash)
+    }
+
+    /// The line just encoded belongs to the chain.
+    pub fn accept(&mut self, hash: HashHex) {
+        self.last_seq += 1;
+        self.last_hash = hash;
+    }
+
+    /// Writes `chain` with room for the hash; says where the member `hash` begins.
+    fn write_chain(&self, line: &mut Vec<u8>) -> usize {
+        line.extend_from_slice(CHAIN_OPEN);
+        let hash_at = line.len();
+        line.extend_from_slice(HASH_OPEN);
+        line.extend_from_slice(&FIRST_PREV.0);
+        line.extend_from_slice(HASH_CLOSE);
+        line.extend_from_slice(b"\"prev\":\"");
+        line.extend_from_slice(&self.last_hash.0);
+        line.extend_from_slice(b"\"}");
+        hash_at
+    }
+
+    /// What sorts after `chain`.
+    fn write_rest(&mut self, record: &Record, line: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        write_optional(line, b",\"close\":", &record.close)?;
+        write_optional(line, b",\"error\":", &record.error)?;
+        write_optional(line, b",\"gap\":", &record.gap)?;
+        if let Some(identity) = &record.identity {
+            line.extend_from_slice(b",\"identity\":");
+            line.extend_from_slice(identity.json().as_bytes());
+        }
+        line.extend_from_slice(b",\"kind\":\"");
+        line.extend_from_slice(record.kind.name().as_bytes());
+        line.extend_from_slice(b"\",\"node\":");
+        line.extend_from_slice(&self.node);
+        write_optional(line, b",\"result\":", &record.result)?;
+        write!(line, ",\"seq\":{}", self.last_seq + 1).map_err(serde_json::Error::io)?;
+        if let Some(session) = &record.session {
+            line.extend_from_slice(b",\"session\":");
+            line.extend_from_slice(session.json().as_bytes());
+        }
+        write_optional(line, b",\"statement\":", &record.statement)?;
+        line.extend_from_slice(b",\"time\":\"");
+        self.time.write(record.time_unix_ns, line);
+        write!(line, "\",\"v\":{RECORD_VERSION}}}").map_err(serde_json::Error::io)
+    }
+}
+
+fn write_member<T: Serialize>(
+    line: &mut Vec<u8>,
+    key: &[u8],
+    value: &T,
+) -> Result<(), serde_json::Error> {
+    line.extend_from_slice(key);
+    serde_json::to_writer(line, value)
+}
+
+fn write_optional<T: Serialize>(
+    line: &mut Vec<u8>,
+    key: &[u8],
+    value: &Option<T>,
+) -> Result<(), serde_json::Error> {
+    match value {
+        Some(value) => write_member(line, key, value),
+        None => Ok(()),
+    }
+}
+
+/// What links a line to its neighbours, read back.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Link {
+    pub seq: u64,
+    pub hash: HashHex,
+    pub prev: HashHex,
+    pub kind: String,
+}
+
+/// Why a line is no record of this journal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    #[error("it is not a record: {0}")]
+    NotARecord(String),
+    #[error("its content does not match its hash")]
+    HashMismatch,
+    #[error("it has record version {0}, and this dbgov writes version {RECORD_VERSION}")]
+    Version(u64),
+}
+
+/// Reads the link of one line (without its newline) and checks the line against its hash.
+pub fn check_line(line: &[u8]) -> Result<Link, LineError> {
+    #[derive(Deserialize)]
+    struct Head {
+        chain: Chain,
+        kind: String,
+        seq: u64,
+        v: u64,
+    }
+    #[derive(Deserialize)]
+    struct Chain {
+        hash: String,
+        prev: String,
+    }
+    let head: Head =
+        serde_json::from_slice(line).map_err(|error| LineError::NotARecord(error.to_string()))?;
+    let hash = hash_hex(&head.chain.hash)?;
+    let prev = hash_hex(&head.chain.prev)?;
+
+    // A quotation mark inside a string is written as \", so these bytes in this order are never part of a text.
+    let member_at = line
+        .windows(CHAIN_OPEN.len())
+        .position(|bytes| bytes == CHAIN_OPEN)
+        .map(|at| at + CHAIN_OPEN.len())
+        .ok_or(LineError::HashMismatch)?;
+    let after = line
+        .get(member_at + HASH_MEMBER_BYTES..)
+        .ok_or(LineError::HashMismatch)?;
+    if HashHex::of(&line[..member_at], after) != hash {
+        return Err(LineError::HashMismatch);
+    }
+    if head.v != u64::from(RECORD_VERSION) {
+        return Err(LineError::Version(head.v));
+    }
+    Ok(Link {
+        seq: head.seq,
+        hash,
+        prev,
+        kind: head.kind,
+    })
+}
+
+fn hash_hex(text: &str) -> Result<HashHex, LineError> {
+    let digits: [u8; HASH_HEX_BYTES] = text
+        .as_bytes()
+        .try_into()
+        .map_err(|_| LineError::NotARecord(format!("{text:?} is no SHA-256")))?;
+    if !digits
+        .iter()
+        .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    {
+        return Err(LineError::NotARecord(format!("{text:?} is no SHA-256")));
+    }
+    Ok(HashHex(digits))
+}
+
+#[cfg(test)]
+mod tests;

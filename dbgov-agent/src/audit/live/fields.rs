@@ -1,0 +1,104 @@
+//! The fields of a record that are shown. What is absent is empty; what is unknown is passed over, so that lines of a
+//! newer dbgov can be read too.
+
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Line {
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) time: String,
+    #[serde(default)]
+    pub(super) agent: serde_json::Map<String, serde_json::Value>,
+    #[serde(default)]
+    pub(super) cancel: Cancel,
+    #[serde(default)]
+    pub(super) close: Close,
+    #[serde(default)]
+    pub(super) error: Error,
+    #[serde(default)]
+    pub(super) gap: Gap,
+    #[serde(default)]
+    pub(super) identity: Identity,
+    #[serde(default)]
+    pub(super) result: ResultFields,
+    #[serde(default)]
+    pub(super) session: Session,
+    #[serde(default)]
+    pub(super) statement: Statement,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Cancel {
+    pub(super) backend_pid: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Close {
+    pub(super) duration_us: u64,
+    pub(super) errors: u64,
+    pub(super) reason: String,
+    pub(super) request_lost_bytes: u64,
+    pub(super) response_lost_bytes: u64,
+    pub(super) statements: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Error {
+    pub(super) code: String,
+    pub(super) direction: String,
+    pub(super) message: String,
+    pub(super) reason: String,
+    pub(super) severity: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Gap {
+    pub(super) bytes: Option<u64>,
+    pub(super) cause: String,
+    pub(super) direction: String,
+    pub(super) records: Option<u64>,
+    pub(super) side_file: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Identity {
+    pub(super) name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ResultFields {
+    pub(super) duration_us: Option<u64>,
+    pub(super) error: String,
+    pub(super) message: String,
+    pub(super) rows: Option<u64>,
+    pub(super) status: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Session {
+    pub(super) application: String,
+    pub(super) client_addr: String,
+    pub(super) database: String,
+    pub(super) joined: String,
+    pub(super) opaque: String,
+    pub(super) user: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Statement {
+    pub(super) bytes: u64,
+    pub(super) function_oid: Option<u32>,
+    pub(super) params: Vec<Option<String>>,
+    pub(super) text: Option<String>,
+    pub(super) truncated: bool,
+    pub(super) via: String,
+}

@@ -1,0 +1,159 @@
+use super::super::line::LineEncoder;
+use super::super::record::{Kind, Record};
+use super::super::samples;
+use super::*;
+
+fn line(record: &Record) -> Vec<u8> {
+    let mut line = Vec::new();
+    LineEncoder::new("n").encode(record, &mut line).unwrap();
+    line
+}
+
+fn plain(width_columns: Option<usize>) -> Renderer {
+    Renderer {
+        color: false,
+        width_columns,
+        zone: TimeZone::fixed(jiff::tz::offset(1)),
+    }
+}
+
+fn render(record: &Record) -> String {
+    plain(None).render(&line(record))
+}
+
+#[test]
+fn a_statement() {
+    let mut record = samples::statement("DELETE FROM t\n\tWHERE id = $1");
+    assert_eq!(
+        render(&record),
+        "00:59:59.123 agent:sync       app@prod         DELETE FROM t WHERE id = $1 ['1', NULL]  3 rows · 812 µs"
+    );
+    let result = record.result.as_mut().unwrap();
+    result.status = "error";
+    result.rows = None;
+    result.error = Some("42P01".to_owned());
+    result.message = Some("relation \"t\" does not exist".to_owned());
+    assert!(
+        render(&record).ends_with("  ERROR 42P01: relation \"t\" does not exist · 812 µs"),
+        "{}",
+        render(&record)
+    );
+}
+
+#[test]
+fn a_statement_whose_text_is_not_known() {
+    let mut record = samples::statement("");
+    let statement = record.statement.as_mut().unwrap();
+    statement.text = None;
+    statement.params.clear();
+    assert!(render(&record).contains("(prepared before dbgov saw the session)"));
+    let statement = record.statement.as_mut().unwrap();
+    statement.function_oid = Some(1598);
+    statement.via = "function_call";
+    assert!(render(&record).contains("[function_call] function 1598"));
+}
+
+#[test]
+fn the_other_kinds() {
+    let [_, start, cancel, close, error, gap] = &samples::everything()[..] else {
+        panic!("six samples");
+    };
+    let mut open = Record::new(Kind::SessionOpen, samples::TIME_UNIX_NS);
+    open.session = samples::statement("").session;
+    for (record, part) in [
+        (start, "dbgov 0.1.0 started"),
+        (cancel, "asks to cancel what backend 7 runs"),
+        (
+            close,
+            "- closed (terminate): 9007199254740991 statements, 0 errors, 0 µs",
+        ),
+        (
+            gap,
+            "!!! GAP: 2 records lost, 9 B not seen (crash), request, kept in torn.bin",
+        ),
+        (&open, "+ connected from 10.9.0.2:41884 (psql)"),
+        (&Record::new(Kind::AgentStop, 0), "dbgov stopped"),
+        (&Record::new(Kind::Policy, 0), "policy"),
+    ] {
+        let shown = render(record);
+        assert!(shown.contains(part), "{shown}");
+    }
+    let mut protocol_error = error.clone();
+    protocol_error.kind = Kind::ProtocolError;
+    let block = protocol_error.error.as_mut().unwrap();
+    block.reason = Some("length below 4".to_owned());
+    assert!(render(&protocol_error).contains("not decoded from here on: length below 4 (request)"));
+    let block = protocol_error.error.as_mut().unwrap();
+    block.severity = Some("FATAL".to_owned());
+    block.code = Some("28P01".to_owned());
+    block.message = Some("password authentication failed".to_owned());
+    protocol_error.kind = Kind::SessionError;
+    assert!(render(&protocol_error).contains("FATAL 28P01: password authentication failed"));
+}
+
+#[test]
+fn nothing_speaks_to_the_terminal_and_nothing_leaves_the_line() {
+    let mut hostile = samples::everything();
+    hostile.push(samples::statement(
+        "\u{1b}]52;c;aGk=\u{7}\u{9b}2J\r\nDROP TABLE t",
+    ));
+    let mut lines: Vec<Vec<u8>> = hostile.iter().map(line).collect();
+    lines.push(b"\x1b[2J not JSON".to_vec());
+    lines.push(br#"{"kind":"\u001b[2J","time":"\u001b[2J"}"#.to_vec());
+    for line in &lines {
+        for width in (0..200).map(Some).chain([None]) {
+            let shown = plain(width).render(line);
+            assert!(
+                shown.chars().all(|character| !character.is_control()),
+                "{shown:?}"
+            );
+            assert!(!shown.contains(['\u{2028}', '\u{202e}', '\u{feff}']));
+            assert!(
+                width.is_none_or(|width| width_columns(&shown) <= width),
+                "{shown:?}"
+            );
+        }
+        let colored = Renderer {
+            color: true,
+            ..plain(Some(120))
+        };
+        let shown = colored.render(line);
+        let without_ours = shown.split("\x1b[").skip(1).all(|rest| {
+            let (sgr, _) = rest.split_once('m').expect("an SGR sequence");
+            sgr.chars()
+                .all(|character| character.is_ascii_digit() || character == ';')
+        });
+        assert!(without_ours, "{shown:?}");
+        assert_eq!(
+            shown.matches("\x1b[0m").count() * 2,
+            shown.matches('\x1b').count()
+        );
+    }
+}
+
+#[test]
+fn the_statement_is_cut_before_its_result() {
+    let record = samples::statement(&"SELECT 1, ".repeat(100));
+    let shown = plain(Some(100)).render(&line(&record));
+    assert!(
+        shown.contains('…') && shown.ends_with("  3 rows · 812 µs"),
+        "{shown}"
+    );
+    assert_eq!(width_columns(&shown), 100);
+}
+
+#[test]
+fn no_colors_unless_asked() {
+    let gap = line(&samples::gap("ring_full", None));
+    assert!(!plain(None).render(&gap).contains('\x1b'));
+    let colored = Renderer {
+        color: true,
+        ..plain(None)
+    };
+    assert!(colored.render(&gap).contains("\x1b[1;97;41m!!! GAP"));
+}
+
+#[test]
+fn a_broken_line_is_shown_as_such() {
+    assert_eq!(plain(None).render(b"{\"torn"), "not a record: {\"torn");
+}

@@ -1,0 +1,178 @@
+//! Records for the tests of this stage.
+
+use std::sync::Arc;
+
+use super::record::{
+    CancelBlock, CloseBlock, ErrorBlock, GapBlock, Identity, Kind, Record, Rendered, ResultBlock,
+    Session, StatementBlock,
+};
+use crate::protocol::Text;
+
+pub(super) const TIME_UNIX_NS: u64 = 1_795_391_999_123_456_789;
+
+/// Everything a JSON writer can get wrong.
+pub(super) fn nasty_text() -> String {
+    let mut text: String = (0..=0x20).filter_map(char::from_u32).collect();
+    text.push_str("\"\\/\u{7f}\u{80}\u{9f}\u{2028}\u{2029}\u{feff}\u{fffd}\u{ffff}é漢字😀👩‍👩‍👧");
+    // The neighbours of the surrogates, and what UTF-16 writes with them.
+    text.push_str("\u{d7ff}\u{e000}\u{10000}\u{10ffff}");
+    text.push_str("\"chain\":{\"hash\":\"");
+    text
+}
+
+pub(super) fn session() -> Session {
+    Session {
+        application: Some("psql".to_owned()),
+        client_addr: Some("10.9.0.2:41884".to_owned()),
+        database: Some("prod".to_owned()),
+        id: "0a1b2c3d4e5f-42".to_owned(),
+        joined: "start",
+        protocol: "postgresql",
+        server_addr: Some("10.9.0.1:5432".to_owned()),
+        server_pid: Some(4242),
+        user: Some("app".to_owned()),
+        ..Session::default()
+    }
+}
+
+pub(super) fn identity() -> Identity {
+    Identity {
+        cgroup: Some("/agents/sync".to_owned()),
+        comm: Some("python3".to_owned()),
+        exe: Some("/usr/bin/python3".to_owned()),
+        name: "agent:sync".to_owned(),
+        pid: Some(123),
+        source: "tag",
+        uid: Some(1000),
+        ..Identity::default()
+    }
+}
+
+pub(super) fn statement(text: &str) -> Record {
+    let mut record = Record::new(Kind::Statement, TIME_UNIX_NS);
+    record.identity = Some(Rendered::new(identity()).unwrap());
+    record.session = Some(Rendered::new(session()).unwrap());
+    record.statement = Some(StatementBlock {
+        bytes: text.len() as u64,
+        count: 1,
+        fingerprint: Some("9f86d081884c7d65".into()),
+        params: vec![Some("1".to_owned()), None],
+        parse: "ok",
+        tables: Arc::from(["pgbench_accounts".into()]),
+        text: Some(Arc::new(Text {
+            text: text.into(),
+            bytes: text.len() as u64,
+            truncated: false,
+            lossy: false,
+            sha256: None,
+            encoding: None,
+        })),
+        verbs: Arc::from(["select"]),
+        via: "execute",
+        ..StatementBlock::default()
+    });
+    record.result = Some(ResultBlock {
+        duration_us: Some(812),
+        rows: Some(3),
+        status: "ok",
+        tags: vec!["SELECT 3".to_owned()],
+        ..ResultBlock::default()
+    });
+    record
+}
+
+/// One of each block, with nothing left out and every string nasty.
+pub(super) fn everything() -> Vec<Record> {
+    let nasty = nasty_text();
+    let some = || Some(nasty.clone());
+
+    let mut full = statement(&nasty);
+    full.identity = Some(
+        Rendered::new(Identity {
+            cgroup: some(),
+            comm: some(),
+            container: some(),
+            exe: some(),
+            name: nasty.clone(),
+            pid: Some(u32::MAX),
+            pod: some(),
+            source: "pod",
+            uid: Some(0),
+        })
+        .unwrap(),
+    );
+    full.session = Some(
+        Rendered::new(Session {
+            application: some(),
+            opaque: Some("tls"),
+            replication: true,
+            role: some(),
+            tls: true,
+            ..session()
+        })
+        .unwrap(),
+    );
+    if let Some(block) = &mut full.statement {
+        block.encoding = some();
+        block.function_oid = Some(1);
+        block.lossy = true;
+        block.missing_where = true;
+        block.params = vec![some(), None];
+        block.params_truncated = true;
+        block.sha256 = some();
+        block.tables = Arc::from([nasty.clone().into_boxed_str()]);
+        block.bytes = u64::MAX;
+    }
+    full.result = Some(ResultBlock {
+        copy_in_bytes: u64::MAX,
+        copy_out_bytes: 1,
+        duration_us: Some(u64::MAX),
+        error: Some("42P01".to_owned()),
+        message: some(),
+        rows: Some(u64::MAX),
+        status: "error",
+        tags: vec![nasty.clone()],
+    });
+
+    let mut start = Record::new(Kind::AgentStart, 0);
+    start.agent.insert("version", "0.1.0".into());
+    start.agent.insert(
+        "servers",
+        serde_json::json!([{"port": 5432, "protocol": nasty}]),
+    );
+
+    let mut cancel = Record::new(Kind::Cancel, 1);
+    cancel.cancel = Some(CancelBlock {
+        backend_pid: 7,
+        session: some(),
+    });
+
+    let mut close = Record::new(Kind::SessionClose, u64::MAX);
+    close.close = Some(CloseBlock {
+        reason: "terminate",
+        statements: u64::MAX,
+        ..CloseBlock::default()
+    });
+
+    let mut error = Record::new(Kind::SessionError, TIME_UNIX_NS);
+    error.error = Some(ErrorBlock {
+        code: some(),
+        direction: Some("request"),
+        message: some(),
+        reason: some(),
+        severity: some(),
+    });
+    vec![full, start, cancel, close, error, gap("crash", Some(9))]
+}
+
+pub(super) fn gap(cause: &'static str, bytes: Option<u64>) -> Record {
+    let mut record = Record::new(Kind::Gap, TIME_UNIX_NS);
+    record.gap = Some(GapBlock {
+        bytes,
+        cause,
+        direction: Some("request"),
+        records: Some(2),
+        side_file: Some("torn.bin".to_owned()),
+    });
+    record
+}

@@ -1,0 +1,84 @@
+//! Names of the files in a journal's directory.
+
+use super::time;
+
+/// Digits of a sequence number in a name: those of the largest, so that names sort as numbers do.
+const SEQ_DIGITS: usize = 20;
+const PREFIX: &str = "audit-";
+const SUFFIX: &str = ".jsonl";
+
+/// `audit-20261122T235959Z-00000000000000000042.jsonl`: when its first record happened, and that record's number.
+pub fn name(first_time_unix_ns: u64, first_seq: u64) -> String {
+    let start = time::compact(first_time_unix_ns);
+    format!("{PREFIX}{start}-{first_seq:0SEQ_DIGITS$}{SUFFIX}")
+}
+
+/// The number of the first record, where the name is that of a segment.
+pub fn first_seq(name: &str) -> Option<u64> {
+    let (_, seq) = stem(name)?.rsplit_once('-')?;
+    if seq.len() != SEQ_DIGITS || !seq.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    seq.parse().ok()
+}
+
+/// The segments among the names, oldest first.
+pub fn sorted(names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut segments: Vec<(u64, String)> = names
+        .into_iter()
+        .filter_map(|name| Some((first_seq(&name)?, name)))
+        .collect();
+    segments.sort_unstable();
+    segments.into_iter().map(|(_, name)| name).collect()
+}
+
+/// The file for what was cut off the end of a segment; `copy` tells apart those of one place.
+pub(super) fn torn_name(segment: &str, offset: u64, copy: u32) -> String {
+    let stem = stem(segment).unwrap_or(segment);
+    match copy {
+        0 => format!("torn-{stem}-{offset}.bin"),
+        copy => format!("torn-{stem}-{offset}-{copy}.bin"),
+    }
+}
+
+fn stem(name: &str) -> Option<&str> {
+    name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_there_and_back() {
+        let segment = name(1_795_391_999_123_456_789, 42);
+        assert_eq!(segment, "audit-20261122T235959Z-00000000000000000042.jsonl");
+        assert_eq!(first_seq(&segment), Some(42));
+        assert_eq!(first_seq(&name(0, u64::MAX)), Some(u64::MAX));
+        assert_eq!(
+            torn_name(&segment, 7, 0),
+            "torn-20261122T235959Z-00000000000000000042-7.bin"
+        );
+    }
+
+    #[test]
+    fn other_files_are_no_segments() {
+        for other in [
+            "audit.lock",
+            "audit-.jsonl",
+            "audit-x-1.jsonl",
+            "audit-20261122T235959Z-00000000000000000042.jsonl.gz",
+            "audit-20261122T235959Z-99999999999999999999.jsonl",
+            "audit-20261122T235959Z-+0000000000000000042.jsonl",
+            "torn-20261122T235959Z-00000000000000000042-7.bin",
+        ] {
+            assert_eq!(first_seq(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_clock_may_jump_back() {
+        let (old, new) = (name(2_000_000_000, 1), name(0, 2));
+        assert_eq!(sorted([new.clone(), old.clone()]), [old, new]);
+    }
+}

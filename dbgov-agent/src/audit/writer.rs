@@ -1,0 +1,193 @@
+//! The thread that owns the journal. Records reach it in batches through a bounded channel.
+//!
+//! A disk that refuses is the journal's business and stops nobody. A disk that *hangs* (a write call that does not come
+//! back) fills the channel, and then [`JournalHandle::send`] waits. That is intended where dbgov observes: the wait goes
+//! up the pipeline to the kernel's ring buffer, which counts per connection what it cannot take, so the loss has a name.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::journal::{Journal, JournalStats};
+use super::record::Record;
+use super::storage::Storage;
+
+/// Batches that may wait. With the pipeline's batches of up to some hundred records this bridges a slow fdatasync
+/// (tens of milliseconds) at full rate, and holds a few megabytes at most.
+pub const CHANNEL_BATCHES: usize = 64;
+/// How long the thread sleeps when nothing is due; a new batch or the end wakes it at once.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// The writer thread has ended (it does so only after [`JournalHandle::close`] or a panic).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the audit writer has ended; restart dbgov")]
+pub struct WriterEnded;
+
+/// The way to the journal. Dropping it writes and closes the journal, as [`close`](Self::close) does.
+#[derive(Debug)]
+pub struct JournalHandle {
+    sender: Option<SyncSender<Vec<Record>>>,
+    stats: Arc<Mutex<JournalStats>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl JournalHandle {
+    /// Starts the thread. An observer for the display belongs into the journal before
+    /// ([`Journal::set_observer`]); it runs on this thread.
+    pub fn start<S>(journal: Journal<S>) -> std::io::Result<Self>
+    where
+        S: Storage + Send + 'static,
+        S::File: Send,
+    {
+        let (sender, receiver) = sync_channel(CHANNEL_BATCHES);
+        let stats = Arc::new(Mutex::new(journal.stats()));
+        let shared = Arc::clone(&stats);
+        let thread = std::thread::Builder::new()
+            .name("audit-writer".to_owned())
+            .spawn(move || run(journal, &receiver, &shared))?;
+        Ok(JournalHandle {
+            sender: Some(sender),
+            stats,
+            thread: Some(thread),
+        })
+    }
+
+    /// Hands records over, in order. Waits while the channel is full.
+    pub fn send(&self, records: Vec<Record>) -> Result<(), WriterEnded> {
+        let sender = self.sender.as_ref().ok_or(WriterEnded)?;
+        sender.send(records).map_err(|_| WriterEnded)
+    }
+
+    /// The figures after the last batch or tick.
+    pub fn stats(&self) -> JournalStats {
+        lock(&self.stats).clone()
+    }
+
+    /// Writes what was sent, makes it durable and ends the thread.
+    pub fn close(mut self) -> JournalStats {
+        self.end();
+        self.stats()
+    }
+
+    fn end(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the audit writer panicked; its last records are lost");
+        }
+    }
+}
+
+impl Drop for JournalHandle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn run<S: Storage>(
+    mut journal: Journal<S>,
+    receiver: &Receiver<Vec<Record>>,
+    shared: &Mutex<JournalStats>,
+) {
+    loop {
+        let now = Instant::now();
+        journal.tick(now);
+        *lock(shared) = journal.stats();
+        let wait = journal
+            .next_tick()
+            .map_or(IDLE, |at| at.saturating_duration_since(now));
+        match receiver.recv_timeout(wait) {
+            Ok(records) => {
+                journal.tick(Instant::now());
+                records.iter().for_each(|record| journal.append(record));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    *lock(shared) = journal.close();
+}
+
+/// Plain figures are right also when their last writer panicked.
+fn lock(stats: &Mutex<JournalStats>) -> std::sync::MutexGuard<'_, JournalStats> {
+    stats.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::super::journal::{FLUSH_INTERVAL, JournalConfig};
+    use super::super::samples;
+    use super::*;
+
+    fn statements(texts: std::ops::Range<u32>) -> Vec<Record> {
+        texts
+            .map(|number| samples::statement(&format!("SELECT {number}")))
+            .collect()
+    }
+
+    #[test]
+    fn everything_sent_is_on_disk_after_close() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(JournalConfig::new(dir.path(), "n")).unwrap();
+        let seen = Arc::new(AtomicU64::new(0));
+        let observed = Arc::clone(&seen);
+        journal.set_observer(Box::new(move |_, line| {
+            assert!(line.ends_with(b"}\n"));
+            observed.fetch_add(1, Ordering::Relaxed);
+        }));
+        let handle = JournalHandle::start(journal).unwrap();
+        // More batches than the channel holds.
+        for batch in 0..CHANNEL_BATCHES as u32 * 2 {
+            handle
+                .send(statements(batch * 10..batch * 10 + 10))
+                .unwrap();
+        }
+        let stats = handle.close();
+        assert_eq!(
+            (stats.records, stats.unflushed, stats.dropped),
+            (1280, 0, 0)
+        );
+        assert_eq!(seen.load(Ordering::Relaxed), 1280);
+        let content = std::fs::read_to_string(dir.path().join(&*stats.segment)).unwrap();
+        let mut lines = content.lines();
+        for number in 0..1280 {
+            let line = lines.next().expect("a line for each");
+            assert!(
+                line.contains(&format!("\"SELECT {number}\"")),
+                "in order: {line}"
+            );
+        }
+        assert_eq!(lines.next(), None);
+    }
+
+    #[test]
+    fn a_lone_record_is_written_by_the_flush_interval() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(JournalConfig::new(dir.path(), "n")).unwrap();
+        let handle = JournalHandle::start(journal).unwrap();
+        handle.send(statements(0..1)).unwrap();
+        let deadline = Instant::now() + FLUSH_INTERVAL * 50;
+        while handle.stats().bytes == 0 || handle.stats().unflushed > 0 {
+            assert!(Instant::now() < deadline, "not flushed");
+            std::thread::sleep(FLUSH_INTERVAL / 10);
+        }
+        let segment = dir.path().join(&*handle.stats().segment);
+        assert!(std::fs::metadata(segment).unwrap().len() > 0);
+    }
+
+    #[test]
+    fn dropping_the_handle_closes_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = JournalConfig::new(dir.path(), "n");
+        let (journal, _) = Journal::open(config.clone()).unwrap();
+        let handle = JournalHandle::start(journal).unwrap();
+        handle.send(statements(0..3)).unwrap();
+        drop(handle);
+        let (journal, _) = Journal::open(config).expect("the lock is free again");
+        assert_eq!(journal.stats().last_seq, 3);
+    }
+}
