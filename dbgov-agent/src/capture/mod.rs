@@ -1,4 +1,5 @@
-//! Ring buffer -> typed events.
+//! Ring buffer (or a capture file) -> typed events.
 
 pub mod event;
 pub mod kernel;
+pub mod pcap;
