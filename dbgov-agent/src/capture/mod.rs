@@ -1,5 +1,10 @@
-//! Ring buffer (or a capture file) -> typed events.
+//! Ring buffer (or a capture file) -> typed events; and what the host tells of sockets, network namespaces and cgroups.
 
+pub mod cgroup;
+pub mod discover;
 pub mod event;
 pub mod kernel;
+pub mod netns;
 pub mod pcap;
+pub mod proc;
+pub mod sockdiag;

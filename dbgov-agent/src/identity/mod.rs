@@ -1,1 +1,13 @@
+//! Who is behind a connection.
+//!
+//! [`process`] turns what the kernel gave at connect(2) into a [`Process`], [`joiner`] ties it to the server's side of
+//! the same connection, and [`identity`] makes the record's block of it.
+#![forbid(unsafe_code)]
 
+pub mod joiner;
+mod name;
+pub mod process;
+mod users;
+
+pub use name::identity;
+pub use process::{Process, Resolver, Task};

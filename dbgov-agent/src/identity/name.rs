@@ -1,0 +1,105 @@
+//! The name a record goes by (DESIGN.md, section 3).
+
+use std::net::SocketAddr;
+
+use super::Process;
+use crate::audit::record::Identity;
+
+/// The record's identity. The client's process names it, by its systemd unit, else by its OS user; a remote client is
+/// called by the database user it logs in as, and until that is known by its address.
+pub fn identity(
+    client: Option<&Process>,
+    database_user: Option<&str>,
+    client_addr: Option<SocketAddr>,
+) -> Identity {
+    let Some(process) = client else {
+        let (name, source) = remote(database_user, client_addr);
+        return Identity {
+            name,
+            source,
+            ..Identity::default()
+        };
+    };
+    let (name, source) = match (&process.unit, &process.user) {
+        (Some(unit), _) => (unit.clone(), "systemd"),
+        (None, Some(user)) => (user.clone(), "os_user"),
+        (None, None) => (format!("uid:{}", process.uid), "os_user"),
+    };
+    Identity {
+        cgroup: process.cgroup.clone(),
+        comm: Some(process.comm.clone()),
+        container: process.container.clone(),
+        exe: process.exe.clone(),
+        name,
+        pid: Some(process.pid),
+        pod: None,
+        source,
+        uid: Some(process.uid),
+    }
+}
+
+fn remote(database_user: Option<&str>, client_addr: Option<SocketAddr>) -> (String, &'static str) {
+    match (database_user, client_addr) {
+        (Some(user), _) => (user.to_owned(), "database_user"),
+        (None, Some(addr)) => (addr.ip().to_canonical().to_string(), "unknown"),
+        (None, None) => ("unknown".to_owned(), "unknown"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process() -> Process {
+        Process {
+            pid: 123,
+            uid: 1000,
+            comm: "python3".into(),
+            cgroup_id: Some(7),
+            exe: Some("/usr/bin/python3".into()),
+            started_ns: Some(1),
+            cgroup: Some("/system.slice/sync.service".into()),
+            container: None,
+            unit: Some("sync.service".into()),
+            user: Some("alice".into()),
+        }
+    }
+
+    #[test]
+    fn order_of_names() {
+        let full = process();
+        let no_unit = Process {
+            unit: None,
+            ..process()
+        };
+        let no_user = Process {
+            unit: None,
+            user: None,
+            ..process()
+        };
+        let addr = Some("[::ffff:10.9.0.2]:41884".parse().unwrap());
+        let cases = [
+            (Some(&full), Some("app"), addr, "sync.service", "systemd"),
+            (Some(&no_unit), Some("app"), addr, "alice", "os_user"),
+            (Some(&no_user), Some("app"), addr, "uid:1000", "os_user"),
+            (None, Some("app"), addr, "app", "database_user"),
+            (None, None, addr, "10.9.0.2", "unknown"),
+            (None, None, None, "unknown", "unknown"),
+        ];
+        for (client, user, addr, name, source) in cases {
+            let identity = identity(client, user, addr);
+            assert_eq!((identity.name.as_str(), identity.source), (name, source));
+        }
+    }
+
+    #[test]
+    fn block_of_the_record() {
+        let json = serde_json::to_string(&identity(Some(&process()), None, None)).unwrap();
+        assert_eq!(
+            json,
+            r#"{"cgroup":"/system.slice/sync.service","comm":"python3","exe":"/usr/bin/python3","name":"sync.service","pid":123,"source":"systemd","uid":1000}"#
+        );
+        let json = serde_json::to_string(&identity(None, Some("app"), None)).unwrap();
+        assert_eq!(json, r#"{"name":"app","source":"database_user"}"#);
+    }
+}
