@@ -9,11 +9,21 @@
 //! audit      record -> hash-chained journal on disk
 //! ```
 //!
-//! `pipeline` wires the stages; a stage imports only the output types of earlier ones.
+//! `pipeline` wires the stages for live traffic, `replay` for a capture file; `session` makes records of what a decoder
+//! found. `agent` is the running program: its threads, its control socket. A stage imports only the output types of
+//! earlier ones.
 
+pub mod agent;
 pub mod audit;
 pub mod capture;
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod control;
 pub mod identity;
+pub mod pipeline;
 pub mod protocol;
+pub mod replay;
+pub mod session;
 pub mod sql;
 pub mod stream;

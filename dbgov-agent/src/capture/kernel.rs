@@ -202,7 +202,7 @@ fn load_object(_options: &LoadOptions) -> Result<Ebpf, KernelError> {
 
 #[cfg(dbgov_bpf_object)]
 fn load_object(options: &LoadOptions) -> Result<Ebpf, KernelError> {
-    let sock_ops_has_netns_cookie = u8::from(kernel_at_least(6, 1));
+    let sock_ops_has_netns_cookie = u8::from(sock_ops_tells_netns());
     let skb_has_netns_cookie = u8::from(kernel_at_least(6, 15));
     let log_level: u8 = if options.debug {
         aya_log::Level::Debug as u8
@@ -250,11 +250,16 @@ pub fn kernel_version() -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn kernel_release() -> String {
+pub fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .unwrap_or_default()
         .trim()
         .to_owned()
+}
+
+/// Whether the programs can tell the network namespace of an established socket (Linux 6.1).
+pub fn sock_ops_tells_netns() -> bool {
+    kernel_at_least(6, 1)
 }
 
 fn kernel_at_least(major: u32, minor: u32) -> bool {

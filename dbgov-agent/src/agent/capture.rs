@@ -1,0 +1,287 @@
+//! The thread that drains the rings.
+//!
+//! It reads in batches: after a drain it lets a few milliseconds of packets gather, so that the agent wakes a few
+//! hundred times a second under load, not once for each packet, and the kernel programs need not wake it (a ring
+//! buffer notifies only a reader that has caught up). Connects are read at once: their process may be gone soon.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::EventFd;
+
+use super::host::{Host, Report, Request};
+use super::status::{HookStatus, KernelStatus, Shared};
+use super::{AgentError, journal_status, shown_servers, stop_record};
+use crate::audit::JournalHandle;
+use crate::audit::record::{GapBlock, Kind, Record};
+use crate::capture::event::{self, Control};
+use crate::capture::kernel::{Kernel, Rings};
+use crate::clock::{Clock, boot_ns, unix_ns};
+use crate::identity::{Resolver, Task};
+use crate::pipeline::{Command, Pipeline};
+use crate::protocol::GapCause;
+
+/// Packet records read before the control ring and the clock get their turn.
+const DRAIN_RECORDS_MAX: usize = 4096;
+/// Records handed to the journal at once.
+const BATCH_RECORDS: usize = 512;
+/// How long packets gather after a drain, milliseconds: the ring holds a second of them and more.
+const GATHER_MS: u16 = 4;
+/// Longest sleep when nothing passes, milliseconds: the period of the clock and the time-outs.
+const IDLE_MS: u16 = 250;
+const TICK: Duration = Duration::from_millis(250);
+/// How often sessions whose end no event told are looked for, where there can be any.
+const SWEEP: Duration = Duration::from_secs(10);
+
+pub(super) struct Capture {
+    pub kernel: Kernel,
+    pub rings: Rings,
+    pub pipeline: Pipeline,
+    pub journal: JournalHandle,
+    pub host: Host,
+    pub wake: Arc<EventFd>,
+    pub stop: Arc<AtomicBool>,
+    pub shared: Arc<Shared>,
+}
+
+struct State {
+    resolver: Resolver,
+    malformed: u64,
+    conns_full: u64,
+    ring_full: u64,
+    unparsed: u64,
+    ticked: Instant,
+    swept: Instant,
+    looking: bool,
+    ready: bool,
+}
+
+impl Capture {
+    pub(super) fn run(mut self) -> Result<(), AgentError> {
+        let resolver = Resolver::new().map_err(|e| AgentError::Os("read /proc", e))?;
+        let now = Instant::now();
+        let mut state = State {
+            resolver,
+            malformed: 0,
+            conns_full: 0,
+            ring_full: 0,
+            unparsed: 0,
+            ticked: now,
+            swept: now,
+            looking: false,
+            ready: false,
+        };
+        loop {
+            let stopping = self.stop.load(Ordering::Acquire);
+            self.control(&mut state);
+            let drained = self.packets(&mut state)?;
+            self.reports(&mut state)?;
+            self.commands(&mut state);
+            if state.ticked.elapsed() >= TICK {
+                self.tick(&mut state);
+            }
+            self.send()?;
+            if stopping && drained < DRAIN_RECORDS_MAX {
+                return self.finish(&mut state);
+            }
+            match drained {
+                0 => self.wait(true, IDLE_MS),
+                DRAIN_RECORDS_MAX => {}
+                _ => self.wait(false, GATHER_MS),
+            }
+        }
+    }
+
+    fn control(&mut self, state: &mut State) {
+        while let Some(item) = self.rings.control.next() {
+            match event::control(&item) {
+                Ok(Control::Connect { cookie, at, connect }) => {
+                    let comm = comm(&connect.comm);
+                    let task = Task { pid: connect.pid, uid: connect.uid, comm: &comm, cgroup_id: connect.cgroup_id, at };
+                    self.pipeline.connecting(cookie, state.resolver.resolve(&task), at);
+                }
+                Ok(Control::Listen { .. }) => self.host.request(Request::Servers),
+                Err(error) => malformed(state, error),
+            }
+        }
+    }
+
+    fn packets(&mut self, state: &mut State) -> Result<usize, AgentError> {
+        for read in 0..DRAIN_RECORDS_MAX {
+            let Some(item) = self.rings.packets.next() else {
+                return Ok(read);
+            };
+            match event::captured(&item) {
+                Ok(captured) => self.pipeline.captured(captured),
+                Err(error) => malformed(state, error),
+            }
+            drop(item);
+            if self.pipeline.recorder().waiting() >= BATCH_RECORDS {
+                self.send()?;
+            }
+        }
+        Ok(DRAIN_RECORDS_MAX)
+    }
+
+    fn send(&mut self) -> Result<(), AgentError> {
+        let records = self.pipeline.recorder().take();
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.journal.send(records).map_err(|_| AgentError::WriterEnded)
+    }
+
+    fn reports(&mut self, state: &mut State) -> Result<(), AgentError> {
+        let _ = self.wake.read();
+        while let Ok(Report { governed, scan, existing }) = self.host.reports.try_recv() {
+            if let Some(governed) = governed {
+                self.kernel.govern(governed.all_ports())?;
+                self.shared.update(|status| status.ports = sorted(governed.all_ports()));
+                self.pipeline.govern(governed);
+            }
+            if let Some(scan) = scan {
+                self.shared.update(|status| {
+                    status.servers = shown_servers(&scan);
+                    status.unix_sockets_unseen = scan.unix_listeners.iter().map(|l| l.path.clone()).collect();
+                    status.problems = scan.problems.clone();
+                });
+            }
+            if let Some(existing) = existing {
+                let now = boot_ns();
+                for (connection, client) in &existing.connections {
+                    self.pipeline.existing(connection, client.clone(), now);
+                }
+                self.pipeline.retain(&existing.alive, existing.at);
+                state.looking = false;
+            }
+            if !state.ready {
+                state.ready = true;
+                self.ready();
+            }
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self) {
+        let hooks = self.kernel.programs().into_iter().map(|(program, id)| HookStatus { program, id }).collect();
+        self.shared.update(|status| {
+            status.ready = true;
+            status.hooks = hooks;
+        });
+        tracing::info!("ready: capturing");
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    fn commands(&mut self, state: &mut State) {
+        for command in self.pipeline.take_commands() {
+            match command {
+                Command::Ignore { cookie } => self.kernel.ignore(cookie),
+                Command::Forget { cookie } => self.kernel.forget(cookie),
+                Command::LookUpExisting if state.looking => {}
+                Command::LookUpExisting => {
+                    state.looking = true;
+                    self.host.request(Request::Existing);
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self, state: &mut State) {
+        state.ticked = Instant::now();
+        self.pipeline.set_clock(Clock::boot());
+        self.pipeline.tick(boot_ns());
+        self.kernel.flush_log();
+        let counters = self.kernel.counters();
+        let lossy = counters.ring_full > state.ring_full;
+        state.ring_full = counters.ring_full;
+        self.unattributed(state, counters.conns_full, counters.unparsed_packets);
+        if state.swept.elapsed() >= SWEEP && (lossy || self.pipeline.has_midstream()) {
+            state.swept = Instant::now();
+            self.host.request(Request::Existing);
+        }
+        let kernel = KernelStatus {
+            request_packets: counters.request_packets,
+            request_bytes: counters.request_bytes,
+            response_packets: counters.response_packets,
+            response_bytes: counters.response_bytes,
+            response_copied_bytes: counters.response_copied_bytes,
+            lost_segments: counters.ring_full,
+            lost_bytes: counters.ring_full_bytes,
+            control_lost: counters.control_ring_full,
+            connections_refused: counters.conns_full,
+            unparsed_packets: counters.unparsed_packets,
+            unframed: counters.unframed,
+            malformed_events: state.malformed,
+        };
+        let journal = journal_status(&self.journal.stats());
+        let (sessions, connections) = (self.pipeline.sessions() as u64, self.pipeline.opened());
+        let statements = self.pipeline.recorder().statements;
+        self.shared.update(|status| {
+            status.kernel = kernel;
+            status.journal = journal;
+            (status.sessions, status.connections, status.statements) = (sessions, connections, statements);
+        });
+    }
+
+    /// Losses of no known connection are records too.
+    fn unattributed(&mut self, state: &mut State, conns_full: u64, unparsed: u64) {
+        let gaps = [
+            (conns_full - state.conns_full, GapCause::TableFull),
+            (unparsed - state.unparsed, GapCause::Unparsed),
+        ];
+        (state.conns_full, state.unparsed) = (conns_full, unparsed);
+        for (packets, cause) in gaps.into_iter().filter(|(packets, _)| *packets > 0) {
+            tracing::warn!(packets, cause = cause.name(), "packets were not followed");
+            let gap = GapBlock { cause: cause.name(), ..GapBlock::default() };
+            let record = Record { gap: Some(gap), ..Record::new(Kind::Gap, unix_ns()) };
+            self.pipeline.recorder().push(record);
+        }
+    }
+
+    fn wait(&self, packets: bool, timeout_ms: u16) {
+        let mut fds = vec![
+            PollFd::new(self.rings.control.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
+        ];
+        if packets {
+            fds.push(PollFd::new(self.rings.packets.as_fd(), PollFlags::POLLIN));
+        }
+        // A time-out and an interrupted call alike only mean that the loop goes round.
+        let _ = poll(&mut fds, PollTimeout::from(timeout_ms));
+    }
+
+    /// Takes the hooks away, reads what is left and closes the journal.
+    fn finish(mut self, state: &mut State) -> Result<(), AgentError> {
+        self.kernel.detach();
+        while self.packets(state)? == DRAIN_RECORDS_MAX {}
+        let (opened, sessions) = (self.pipeline.opened(), self.pipeline.sessions());
+        self.pipeline.stop(boot_ns());
+        let statements = self.pipeline.recorder().statements;
+        let record = stop_record(sessions, opened, statements);
+        self.pipeline.recorder().push(record);
+        self.send()?;
+        self.shared.update(|status| status.ready = false);
+        let stats = self.journal.close();
+        tracing::info!(records = stats.records, dropped = stats.dropped, "stopped");
+        Ok(())
+    }
+}
+
+fn malformed(state: &mut State, error: event::EventError) {
+    state.malformed += 1;
+    tracing::error!(%error, "a record of the kernel programs cannot be read; please report this");
+}
+
+fn comm(bytes: &[u8; 16]) -> String {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+fn sorted(ports: impl IntoIterator<Item = u16>) -> Vec<u16> {
+    let mut ports: Vec<u16> = ports.into_iter().collect();
+    ports.sort_unstable();
+    ports
+}

@@ -1,0 +1,141 @@
+//! The thread that looks at the host: which database servers listen, and who is behind connections that are older than
+//! the agent. Both walk /proc, which takes milliseconds: too long for the thread that drains the rings.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use nix::sys::eventfd::EventFd;
+
+use crate::capture::discover::existing::{ExistingConnection, existing_connections};
+use crate::capture::discover::{Scan, Watcher};
+use crate::clock::boot_ns;
+use crate::identity::{Process, Resolver};
+use crate::pipeline::Governed;
+use crate::protocol::TimeNs;
+
+/// How often servers are looked for when no listen(2) was seen (the hook sees them all but for those of before).
+const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
+/// Requests and reports that may wait; more of either kind say nothing new.
+const CHANNEL_MAX: usize = 16;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Something listens anew.
+    Servers,
+    /// Connections came up whose beginning was not seen.
+    Existing,
+}
+
+/// A look at the host.
+pub struct Report {
+    /// What is governed from now on, where that changed.
+    pub governed: Option<Governed>,
+    pub scan: Option<Scan>,
+    pub existing: Option<Existing>,
+}
+
+pub struct Existing {
+    /// When the look began.
+    pub at: TimeNs,
+    pub connections: Vec<(ExistingConnection, Option<Arc<Process>>)>,
+    /// Cookies of all connections to governed ports.
+    pub alive: HashSet<u64>,
+}
+
+/// The way to the thread. It ends when this is dropped.
+pub struct Host {
+    requests: SyncSender<Request>,
+    pub reports: Receiver<Report>,
+}
+
+impl Host {
+    /// A request that finds the queue full is covered by those before it.
+    pub fn request(&self, request: Request) {
+        let _ = self.requests.try_send(request);
+    }
+}
+
+pub fn start(governed: Governed, discovers: bool, wake: Arc<EventFd>) -> std::io::Result<Host> {
+    let (requests, inbox) = sync_channel(CHANNEL_MAX);
+    let (outbox, reports) = sync_channel(CHANNEL_MAX);
+    let looker = Looker { governed, discovers, watcher: Watcher::new(), resolver: Resolver::new()?, wake, outbox };
+    std::thread::Builder::new().name("host".to_owned()).spawn(move || looker.run(&inbox))?;
+    Ok(Host { requests, reports })
+}
+
+struct Looker {
+    governed: Governed,
+    discovers: bool,
+    watcher: Watcher,
+    resolver: Resolver,
+    wake: Arc<EventFd>,
+    outbox: SyncSender<Report>,
+}
+
+impl Looker {
+    fn run(mut self, inbox: &Receiver<Request>) {
+        // The first look is for the connections that were there before the hooks.
+        let mut existing = true;
+        loop {
+            let report = self.look(existing);
+            if self.outbox.send(report).is_err() || self.wake.arm().is_err() {
+                return;
+            }
+            existing = false;
+            match inbox.recv_timeout(RESCAN_INTERVAL) {
+                Ok(request) => existing |= request == Request::Existing,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            while let Ok(request) = inbox.try_recv() {
+                existing |= request == Request::Existing;
+            }
+        }
+    }
+
+    fn look(&mut self, existing: bool) -> Report {
+        let changes = self.watcher.rescan();
+        let scan = self.watcher.current();
+        for server in &changes.appeared {
+            tracing::info!(addr = %server.addr, pid = server.process.pid, protocol = server.protocol.name(), "database server found");
+        }
+        for server in &changes.gone {
+            tracing::info!(addr = %server.addr, pid = server.process.pid, "database server gone");
+        }
+        let found: HashSet<_> = scan
+            .servers
+            .iter()
+            .filter(|server| self.discovers && server.protocol.is_decoded())
+            .map(|server| (server.netns_cookie, server.port()))
+            .collect();
+        let changed = found != self.governed.found;
+        self.governed.found = found;
+        Report {
+            governed: changed.then(|| self.governed.clone()),
+            scan: (!changes.is_empty() || existing).then(|| scan.clone()),
+            // A server that has just been found may have connections already.
+            existing: (existing || changed).then(|| self.existing()),
+        }
+    }
+
+    fn existing(&mut self) -> Existing {
+        let at = boot_ns();
+        let ports: Vec<u16> = self.governed.all_ports().into_iter().collect();
+        let found = existing_connections(&ports);
+        for problem in &found.problems {
+            tracing::warn!("connections older than the agent: {problem}");
+        }
+        let alive = found.connections.iter().map(|connection| connection.server_cookie).collect();
+        let connections = found
+            .connections
+            .into_iter()
+            .map(|connection| {
+                let client = connection.client_pid.and_then(|pid| self.resolver.by_pid(pid, at));
+                (connection, client)
+            })
+            .collect();
+        Existing { at, connections, alive }
+    }
+}

@@ -1,0 +1,210 @@
+//! The running agent: its threads and how they end.
+//!
+//! ```text
+//! capture       drains the rings, runs the pipeline, sends records     capture.rs
+//! host          looks for servers and for who is behind old sockets    host.rs
+//! audit-writer  the journal                                            audit::writer
+//! display       the live statements on stdout                          display.rs
+//! control       answers `dbgov status`                                 crate::control
+//! main          waits for a signal
+//! ```
+
+mod capture;
+mod display;
+mod host;
+pub mod status;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::audit::journal::{Journal, JournalConfig};
+use crate::audit::record::{Kind, Record};
+use crate::audit::{JournalHandle, OpenError};
+use crate::capture::kernel::{self, Kernel, KernelError, LoadOptions};
+use crate::capture::{cgroup, discover};
+use crate::clock::{Clock, unix_ns};
+use crate::config::Config;
+use crate::control::{Control, ControlError};
+use crate::pipeline::{Governed, Pipeline};
+use crate::protocol::postgres::Limits;
+
+pub use display::{Display, terminal};
+use status::{JournalStatus, Shared, Status};
+
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error("dbgov run needs root (or CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_SYS_PTRACE): run it with sudo")]
+    NotRoot,
+    #[error("no cgroup v2 hierarchy is mounted; mount one with `mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified`")]
+    NoCgroup2,
+    #[error("cannot read /proc/self/mountinfo: {0}")]
+    Mounts(std::io::Error),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("cannot {0}: {1}")]
+    Os(&'static str, std::io::Error),
+    #[error("the audit trail can no longer be written: its thread has ended")]
+    WriterEnded,
+}
+
+/// Runs until SIGTERM or SIGINT; everything seen by then is in the journal when it returns.
+pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(AgentError::NotRoot);
+    }
+    // Signals first: one that comes while the hooks are being attached must still drain and end in order.
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| AgentError::Os("catch signals", e))?;
+    let mounts = cgroup::mounts().map_err(AgentError::Mounts)?;
+    let cgroup_root = cgroup::cgroup2_mount(&mounts).ok_or(AgentError::NoCgroup2)?.mount_point.clone();
+    let node = config.node();
+    let control = Control::bind(&config.agent.control_socket)?;
+    let journal = open_journal(config, &node, display)?;
+    let options = LoadOptions {
+        cgroup_root,
+        packet_ring_bytes: config.capture.ring_bytes,
+        debug: config.capture.kernel_debug,
+    };
+    let (mut kernel, rings) = Kernel::load(&options)?;
+    let governed = Governed { ports: config.ports().into_iter().collect(), found: Default::default() };
+    kernel.govern(governed.all_ports())?;
+    let limits = Limits {
+        statement_bytes_max: config.capture.statement_bytes_max,
+        param_bytes_max: config.capture.param_bytes_max,
+        ..Limits::default()
+    };
+    let mut pipeline = Pipeline::new(limits, Clock::boot(), kernel::sock_ops_tells_netns());
+    pipeline.govern(governed.clone());
+    let shared = Arc::new(Shared::new(Status::starting(&node)));
+    journal.send(vec![start_record(config, &kernel)]).map_err(|_| AgentError::WriterEnded)?;
+
+    let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
+        .map_err(|e| AgentError::Os("make an eventfd", e.into()))?;
+    let wake = Arc::new(wake);
+    let stop = Arc::new(AtomicBool::new(false));
+    let host = host::start(governed, config.discovers(), Arc::clone(&wake))
+        .map_err(|e| AgentError::Os("start a thread", e))?;
+    let capture = capture::Capture {
+        kernel,
+        rings,
+        pipeline,
+        journal,
+        host,
+        wake: Arc::clone(&wake),
+        stop: Arc::clone(&stop),
+        shared: Arc::clone(&shared),
+    };
+    let thread = std::thread::Builder::new()
+        .name("capture".to_owned())
+        .spawn(move || capture.run())
+        .map_err(|e| AgentError::Os("start a thread", e))?;
+    let control = control.serve(Arc::clone(&shared)).map_err(|e| AgentError::Os("start a thread", e))?;
+
+    let ended_early = wait(&mut signals, &thread);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    stop.store(true, Ordering::Release);
+    let _ = wake.arm();
+    let outcome = thread.join();
+    control.stop();
+    match outcome {
+        Ok(result) => result?,
+        Err(_) => return Err(AgentError::Os("go on", std::io::Error::other("the capture thread panicked"))),
+    }
+    if ended_early { Err(AgentError::WriterEnded) } else { Ok(()) }
+}
+
+/// Until a signal; true where the capture thread ended before.
+fn wait<T>(signals: &mut Signals, thread: &std::thread::JoinHandle<T>) -> bool {
+    loop {
+        if signals.pending().next().is_some() {
+            return false;
+        }
+        if thread.is_finished() {
+            return true;
+        }
+        // A signal interrupts the sleep (park does not, nanosleep does), so that the end is not late.
+        let pause = nix::sys::time::TimeSpec::from_duration(Duration::from_millis(50));
+        let _ = nix::time::clock_nanosleep(
+            nix::time::ClockId::CLOCK_MONOTONIC,
+            nix::time::ClockNanosleepFlags::empty(),
+            &pause,
+        );
+    }
+}
+
+fn open_journal(config: &Config, node: &str, display: Display) -> Result<JournalHandle, AgentError> {
+    let mut journal_config = JournalConfig::new(&config.audit.dir, node);
+    journal_config.segment_bytes_max = config.audit.segment_bytes_max;
+    journal_config.flush_interval = Duration::from_millis(config.audit.flush_interval_ms);
+    journal_config.flush_records_max = config.audit.flush_records_max;
+    let (mut journal, notes) = Journal::open(journal_config)?;
+    if let Some(observer) = display.start().map_err(|e| AgentError::Os("start a thread", e))? {
+        journal.set_observer(observer);
+    }
+    let journal = JournalHandle::start(journal).map_err(|e| AgentError::Os("start a thread", e))?;
+    journal.send(notes).map_err(|_| AgentError::WriterEnded)?;
+    Ok(journal)
+}
+
+fn start_record(config: &Config, kernel: &Kernel) -> Record {
+    let mut record = Record::new(Kind::AgentStart, unix_ns());
+    let programs: Vec<String> = kernel.programs().into_iter().map(|(name, _)| name).collect();
+    record.agent.insert("discover", config.discovers().into());
+    record.agent.insert("kernel", kernel::kernel_release().into());
+    record.agent.insert("pid", std::process::id().into());
+    record.agent.insert("ports", config.ports().into());
+    record.agent.insert("programs", programs.into());
+    record.agent.insert("version", env!("CARGO_PKG_VERSION").into());
+    record
+}
+
+fn stop_record(sessions: usize, opened: u64, statements: u64) -> Record {
+    let mut record = Record::new(Kind::AgentStop, unix_ns());
+    record.agent.insert("connections", opened.into());
+    record.agent.insert("pid", std::process::id().into());
+    record.agent.insert("sessions", sessions.into());
+    record.agent.insert("statements", statements.into());
+    record.agent.insert("version", env!("CARGO_PKG_VERSION").into());
+    record
+}
+
+/// Plain figures are right also when their last writer panicked.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Servers for the status: what is found on the host.
+fn shown_servers(scan: &discover::Scan) -> Vec<status::ServerStatus> {
+    scan.servers
+        .iter()
+        .map(|server| status::ServerStatus {
+            protocol: server.protocol.name().to_owned(),
+            addr: server.addr.to_string(),
+            pid: server.process.pid,
+            version: server.process.version.clone(),
+            decoded: server.protocol.is_decoded(),
+        })
+        .collect()
+}
+
+fn journal_status(stats: &crate::audit::JournalStats) -> JournalStatus {
+    JournalStatus {
+        records: stats.records,
+        bytes: stats.bytes,
+        last_seq: stats.last_seq,
+        segment: stats.segment.to_string(),
+        dropped: stats.dropped,
+        write_errors: stats.write_errors,
+        last_error: stats.last_error.as_deref().map(str::to_owned),
+        unflushed: stats.unflushed,
+        degraded: stats.degraded,
+    }
+}

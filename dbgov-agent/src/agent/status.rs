@@ -1,0 +1,111 @@
+//! What `dbgov status` shows. Both ends of the control socket share these types.
+
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// Hooks are attached and the rings are being read.
+    pub ready: bool,
+    pub pid: u32,
+    pub version: String,
+    pub node: String,
+    pub kernel_release: String,
+    pub started_unix_ns: u64,
+    /// Open sessions, and all since start.
+    pub sessions: u64,
+    pub connections: u64,
+    pub statements: u64,
+    /// Governed TCP ports.
+    pub ports: Vec<u16>,
+    pub servers: Vec<ServerStatus>,
+    /// UNIX sockets of database servers: connections over them are not seen by this version.
+    pub unix_sockets_unseen: Vec<String>,
+    pub hooks: Vec<HookStatus>,
+    pub kernel: KernelStatus,
+    pub journal: JournalStatus,
+    pub problems: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ServerStatus {
+    pub protocol: String,
+    pub addr: String,
+    pub pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    pub decoded: bool,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct HookStatus {
+    pub program: String,
+    /// Kernel id, as bpftool shows it.
+    pub id: u32,
+}
+
+/// Counters of the kernel programs since start.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct KernelStatus {
+    pub request_packets: u64,
+    pub request_bytes: u64,
+    pub response_packets: u64,
+    pub response_bytes: u64,
+    pub response_copied_bytes: u64,
+    /// Records the ring had no room for, and their payload bytes.
+    pub lost_segments: u64,
+    pub lost_bytes: u64,
+    pub control_lost: u64,
+    pub connections_refused: u64,
+    pub unparsed_packets: u64,
+    pub unframed: u64,
+    /// Ring records that were not what they said; always 0 but for a fault of ours.
+    pub malformed_events: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct JournalStatus {
+    pub records: u64,
+    pub bytes: u64,
+    pub last_seq: u64,
+    pub segment: String,
+    pub dropped: u64,
+    pub write_errors: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    pub unflushed: u64,
+    /// The disk refuses; records are kept or dropped and counted.
+    pub degraded: bool,
+}
+
+impl Status {
+    pub fn starting(node: &str) -> Self {
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: node.to_owned(),
+            kernel_release: crate::capture::kernel::kernel_release(),
+            started_unix_ns: crate::clock::unix_ns(),
+            ..Status::default()
+        }
+    }
+}
+
+/// The status, written by the capture thread and read by the control thread.
+#[derive(Debug)]
+pub struct Shared(Mutex<Status>);
+
+impl Shared {
+    pub fn new(status: Status) -> Self {
+        Shared(Mutex::new(status))
+    }
+
+    pub fn get(&self) -> Status {
+        super::lock(&self.0).clone()
+    }
+
+    pub fn update(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut super::lock(&self.0));
+    }
+}

@@ -1,0 +1,254 @@
+//! `dbgov.toml`. Everything has a default; an unknown key is an error, since a setting that is not understood must
+//! never read as one that is in force.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::capture::kernel::{PACKET_RING_BYTES_MAX, PACKET_RING_BYTES_MIN};
+
+/// Where the configuration is looked for when `--config` is not given.
+pub const DEFAULT_PATH: &str = "/etc/dbgov/dbgov.toml";
+/// PostgreSQL's registered port, governed in every network namespace when no `[[server]]` is configured.
+pub const POSTGRESQL_PORT: u16 = 5432;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration {path}: {source}; give another with --config FILE, or leave it out for the defaults")]
+    Read { path: PathBuf, source: std::io::Error },
+    // toml's message shows line, column and the line itself.
+    #[error("{path}: {source}")]
+    Parse { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("{path}: {what}")]
+    Value { path: PathBuf, what: String },
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub agent: AgentConfig,
+    pub capture: CaptureConfig,
+    #[serde(rename = "server")]
+    pub servers: Vec<ServerConfig>,
+    pub audit: AuditConfig,
+    /// Known, so that it can be refused in words: this version decides nothing and must not seem to.
+    policy: Option<toml::Table>,
+    sink: Option<toml::Value>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentConfig {
+    /// Name of this host in the records; default: its hostname.
+    pub node: Option<String>,
+    pub control_socket: PathBuf,
+    /// Where programs and maps will be pinned. This version pins nothing.
+    pub bpffs: PathBuf,
+    /// Where metrics will be served. This version serves none.
+    pub listen: String,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        AgentConfig {
+            node: None,
+            control_socket: "/run/dbgov/control.sock".into(),
+            bpffs: "/sys/fs/bpf/dbgov".into(),
+            listen: "127.0.0.1:9188".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaptureConfig {
+    /// Also govern every database server found on the host, beside the configured ones.
+    pub discover: bool,
+    /// Bytes of the kernel's ring buffer, a power of two.
+    pub ring_bytes: u32,
+    /// Statements are kept whole up to so many bytes.
+    pub statement_bytes_max: usize,
+    /// Of each parameter.
+    pub param_bytes_max: usize,
+    /// Debug lines of the kernel programs in the agent's log.
+    pub kernel_debug: bool,
+}
+
+impl Default for CaptureConfig {
+    fn default() -> Self {
+        CaptureConfig {
+            discover: false,
+            ring_bytes: dbgov_common::PACKET_RING_BYTES_DEFAULT,
+            statement_bytes_max: 1 << 20,
+            param_bytes_max: 4 << 10,
+            kernel_debug: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerProtocol {
+    Postgresql,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    #[serde(default = "postgresql")]
+    pub protocol: ServerProtocol,
+    /// In whatever network namespace of the host.
+    pub port: u16,
+}
+
+fn postgresql() -> ServerProtocol {
+    ServerProtocol::Postgresql
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    pub dir: PathBuf,
+    /// A segment of the journal is closed at this size.
+    pub segment_bytes_max: u64,
+    /// Records wait at most so long for the disk, milliseconds ...
+    pub flush_interval_ms: u64,
+    /// ... and at most so many.
+    pub flush_records_max: u32,
+    lossless: bool,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        use crate::audit::journal;
+        AuditConfig {
+            dir: "/var/lib/dbgov/audit".into(),
+            segment_bytes_max: journal::SEGMENT_BYTES_MAX,
+            flush_interval_ms: journal::FLUSH_INTERVAL.as_millis() as u64,
+            flush_records_max: journal::FLUSH_RECORDS_MAX,
+            lossless: false,
+        }
+    }
+}
+
+impl Config {
+    /// The file named by the user, or the default one where it exists, or the defaults.
+    pub fn load(path: Option<&Path>) -> Result<(Config, Option<PathBuf>), ConfigError> {
+        let default = Path::new(DEFAULT_PATH);
+        let path = match path {
+            Some(path) => path,
+            None if default.exists() => default,
+            None => return Ok((Config::default(), None)),
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Ok((Config::parse(&text, path)?, Some(path.to_owned())))
+    }
+
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let config: Config = toml::from_str(text)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        match config.problem() {
+            Some(what) => Err(ConfigError::Value { path: path.to_owned(), what }),
+            None => Ok(config),
+        }
+    }
+
+    fn problem(&self) -> Option<String> {
+        for (section, present) in [("policy", self.policy.is_some()), ("sink", self.sink.is_some())] {
+            if present {
+                return Some(format!(
+                    "[{section}] is not in this version, which only observes and writes the journal: remove the section"
+                ));
+            }
+        }
+        if self.audit.lossless {
+            return Some("[audit] lossless = true needs the gate, which is not in this version: set it to false".to_owned());
+        }
+        let ring = self.capture.ring_bytes;
+        if !ring.is_power_of_two() || !(PACKET_RING_BYTES_MIN..=PACKET_RING_BYTES_MAX).contains(&ring) {
+            return Some(format!(
+                "[capture] ring_bytes = {ring}: give a power of two from {PACKET_RING_BYTES_MIN} to {PACKET_RING_BYTES_MAX}"
+            ));
+        }
+        if self.servers.iter().any(|server| server.port == 0) {
+            return Some("[[server]] port = 0: give the port the database listens on".to_owned());
+        }
+        if self.capture.statement_bytes_max == 0 || self.capture.statement_bytes_max > 64 << 20 {
+            return Some("[capture] statement_bytes_max: give 1 to 67108864 (64 MiB)".to_owned());
+        }
+        if self.audit.segment_bytes_max < 1 << 16 {
+            return Some("[audit] segment_bytes_max: give 65536 or more".to_owned());
+        }
+        if self.audit.flush_records_max == 0 {
+            return Some("[audit] flush_records_max: give 1 or more".to_owned());
+        }
+        None
+    }
+
+    /// Ports governed in every network namespace.
+    pub fn ports(&self) -> Vec<u16> {
+        if self.servers.is_empty() {
+            return vec![POSTGRESQL_PORT];
+        }
+        self.servers.iter().map(|server| server.port).collect()
+    }
+
+    /// Whether servers found on the host are governed too.
+    pub fn discovers(&self) -> bool {
+        self.servers.is_empty() || self.capture.discover
+    }
+
+    pub fn node(&self) -> String {
+        self.agent.node.clone().unwrap_or_else(|| {
+            nix::unistd::gethostname()
+                .ok()
+                .and_then(|name| name.into_string().ok())
+                .unwrap_or_else(|| "localhost".to_owned())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("dbgov.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        let config = parse("").unwrap();
+        assert_eq!(config.ports(), [5432]);
+        assert!(config.discovers());
+        assert_eq!(config.audit.dir, Path::new("/var/lib/dbgov/audit"));
+    }
+
+    #[test]
+    fn configured_servers_are_the_only_ones_unless_discovery_is_asked_for() {
+        let config = parse("[[server]]\nport = 6000\n[[server]]\nprotocol = \"postgresql\"\nport = 6001").unwrap();
+        assert_eq!(config.ports(), [6000, 6001]);
+        assert!(!config.discovers());
+        assert!(parse("[capture]\ndiscover = true\n[[server]]\nport = 6000").unwrap().discovers());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        for (text, expected) in [
+            ("[audit]\ndri = \"/x\"", "line 2, column 1"),
+            ("[audit]\ndri = \"/x\"", "unknown field `dri`, expected one of `dir`"),
+            ("[[server]]\nport = 70000", "line 2, column 8"),
+            ("[[server]]\nport = 0", "give the port"),
+            ("[[server]]\nprotocol = \"oracle\"\nport = 1", "unknown variant `oracle`, expected `postgresql`"),
+            ("[policy]\nfile = \"policy.toml\"", "[policy] is not in this version"),
+            ("[[sink]]\nname = \"siem\"", "[sink] is not in this version"),
+            ("[audit]\nlossless = true", "needs the gate"),
+            ("[capture]\nring_bytes = 5000000", "power of two"),
+            ("[agent", "line 1"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
+    }
+}

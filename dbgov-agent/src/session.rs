@@ -1,0 +1,309 @@
+//! One connection to a database: what the decoder finds in it becomes audit records.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::audit::record::{
+    self, CancelBlock, CloseBlock, ErrorBlock, GapBlock, Kind, Record, Rendered, ResultBlock, StatementBlock,
+};
+use crate::clock::Clock;
+use crate::identity::{Process, identity};
+use crate::protocol::postgres::Decoder;
+use crate::protocol::{
+    Direction, Event, GapCause, Opaque, SessionFacts, Statement, Status, Text, TimeNs,
+};
+use crate::sql::{Dialect, FactsCache};
+
+/// What sessions share on their way to records.
+pub struct Recorder {
+    pub clock: Clock,
+    facts: FactsCache,
+    records: Vec<Record>,
+    /// Statements that became records, since start.
+    pub statements: u64,
+}
+
+impl Recorder {
+    pub fn new(clock: Clock) -> Self {
+        Recorder { clock, facts: FactsCache::new(Dialect::Postgres), records: Vec::new(), statements: 0 }
+    }
+
+    pub fn push(&mut self, record: Record) {
+        self.records.push(record);
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.records.len()
+    }
+
+    pub fn take(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.records)
+    }
+}
+
+/// Where a session's bytes come from, and who is behind it.
+pub struct Session {
+    pub decoder: Decoder,
+    pub client_addr: SocketAddr,
+    pub server_addr: SocketAddr,
+    pub client: Option<Arc<Process>>,
+    pub server_pid: Option<u32>,
+    id: String,
+    midstream: bool,
+    opened_at: TimeNs,
+    /// A session_open record was written.
+    announced: bool,
+    terminated: bool,
+    blocks: Option<Blocks>,
+    statements: u64,
+    errors: u64,
+    pub request_lost_bytes: u64,
+    pub response_lost_bytes: u64,
+}
+
+/// The rendered parts of a record that stay the same while nothing about the session changes.
+struct Blocks {
+    facts: Arc<SessionFacts>,
+    session: Rendered<record::Session>,
+    identity: Rendered<record::Identity>,
+}
+
+impl Session {
+    pub fn new(id: String, decoder: Decoder, client_addr: SocketAddr, server_addr: SocketAddr, midstream: bool, at: TimeNs) -> Self {
+        Session {
+            decoder,
+            client_addr,
+            server_addr,
+            client: None,
+            server_pid: None,
+            id,
+            midstream,
+            opened_at: at,
+            announced: false,
+            terminated: false,
+            blocks: None,
+            statements: 0,
+            errors: 0,
+            request_lost_bytes: 0,
+            response_lost_bytes: 0,
+        }
+    }
+
+    pub fn opened_at(&self) -> TimeNs {
+        self.opened_at
+    }
+
+    pub fn is_midstream(&self) -> bool {
+        self.midstream
+    }
+
+    /// Names the process behind the session, from its next record on.
+    pub fn set_client(&mut self, client: Arc<Process>) {
+        self.client = Some(client);
+        self.blocks = None;
+    }
+
+    pub fn set_server_pid(&mut self, pid: u32) {
+        self.server_pid = Some(pid);
+        self.blocks = None;
+    }
+
+    /// Turns what the decoder found into records.
+    pub fn record(&mut self, events: &mut Vec<Event>, recorder: &mut Recorder) {
+        for event in events.drain(..) {
+            self.event(event, recorder);
+        }
+    }
+
+    fn event(&mut self, event: Event, recorder: &mut Recorder) {
+        match event {
+            Event::Session { at, facts } => {
+                if facts.opaque.is_some() {
+                    self.announce(at, recorder);
+                }
+            }
+            Event::Authenticated { at } => self.announce(at, recorder),
+            Event::Statement(statement) => self.statement(*statement, recorder),
+            Event::Cancel { at, backend_pid } => {
+                let record = self.base(Kind::Cancel, at, recorder);
+                recorder.push(Record { cancel: Some(CancelBlock { backend_pid, session: None }), ..record });
+            }
+            Event::SessionError { at, error } => {
+                self.errors += 1;
+                let record = self.base(Kind::SessionError, at, recorder);
+                let error = ErrorBlock {
+                    code: Some(error.code),
+                    message: Some(error.message),
+                    severity: Some(error.severity),
+                    ..ErrorBlock::default()
+                };
+                recorder.push(Record { error: Some(error), ..record });
+            }
+            Event::ProtocolError { at, direction, reason } => {
+                let record = self.base(Kind::ProtocolError, at, recorder);
+                let error = ErrorBlock {
+                    direction: Some(name(direction)),
+                    reason: Some(reason.to_owned()),
+                    ..ErrorBlock::default()
+                };
+                recorder.push(Record { error: Some(error), ..record });
+            }
+            Event::Gap { at, direction, bytes, cause } => self.gap(at, direction, bytes, cause, recorder),
+            Event::Terminate { .. } => self.terminated = true,
+        }
+    }
+
+    fn gap(&mut self, at: TimeNs, direction: Direction, bytes: Option<u64>, cause: GapCause, recorder: &mut Recorder) {
+        match direction {
+            Direction::Request => self.request_lost_bytes += bytes.unwrap_or(0),
+            Direction::Response => self.response_lost_bytes += bytes.unwrap_or(0),
+        }
+        let record = self.base(Kind::Gap, at, recorder);
+        let gap = GapBlock { bytes, cause: cause.name(), direction: Some(name(direction)), ..GapBlock::default() };
+        recorder.push(Record { gap: Some(gap), ..record });
+    }
+
+    /// Writes the session_open record, once.
+    pub fn announce(&mut self, at: TimeNs, recorder: &mut Recorder) {
+        if self.announced {
+            return;
+        }
+        self.announced = true;
+        let record = self.base(Kind::SessionOpen, at, recorder);
+        recorder.push(record);
+    }
+
+    /// Writes the session_close record.
+    pub fn close(&mut self, at: TimeNs, reason: &'static str, bytes: (u64, u64), recorder: &mut Recorder) {
+        let record = self.base(Kind::SessionClose, at, recorder);
+        let close = CloseBlock {
+            duration_us: at.saturating_sub(self.opened_at) / 1000,
+            errors: self.errors,
+            reason: if self.terminated { "terminate" } else { reason },
+            request_bytes: bytes.0,
+            request_lost_bytes: self.request_lost_bytes,
+            response_bytes: bytes.1,
+            response_lost_bytes: self.response_lost_bytes,
+            statements: self.statements,
+        };
+        recorder.push(Record { close: Some(close), ..record });
+    }
+
+    fn statement(&mut self, statement: Statement, recorder: &mut Recorder) {
+        // A statement shows that the session is open, whatever was missed of its beginning.
+        self.announce(statement.sent_at, recorder);
+        self.statements += 1;
+        recorder.statements += 1;
+        if statement.result.status == Status::Error {
+            self.errors += 1;
+        }
+        let facts = Arc::clone(&statement.session);
+        let mut record = self.base_with(Kind::Statement, statement.sent_at, facts, recorder);
+        record.result = Some(result_block(&statement));
+        record.statement = Some(statement_block(statement, &mut recorder.facts));
+        recorder.push(record);
+    }
+
+    fn base(&mut self, kind: Kind, at: TimeNs, recorder: &Recorder) -> Record {
+        let facts = Arc::clone(self.decoder.facts());
+        self.base_with(kind, at, facts, recorder)
+    }
+
+    /// A record with time, session and identity.
+    fn base_with(&mut self, kind: Kind, at: TimeNs, facts: Arc<SessionFacts>, recorder: &Recorder) -> Record {
+        let mut record = Record::new(kind, recorder.clock.unix_ns(at));
+        if self.blocks.as_ref().is_none_or(|blocks| !Arc::ptr_eq(&blocks.facts, &facts)) {
+            self.blocks = self.render(facts);
+        }
+        if let Some(blocks) = &self.blocks {
+            record.session = Some(blocks.session.clone());
+            record.identity = Some(blocks.identity.clone());
+        }
+        record
+    }
+
+    fn render(&self, facts: Arc<SessionFacts>) -> Option<Blocks> {
+        let opaque = facts.opaque.map(|opaque| match opaque {
+            Opaque::Tls => "tls",
+            Opaque::Gss => "gss",
+        });
+        let session = record::Session {
+            application: facts.application.clone(),
+            client_addr: Some(self.client_addr.to_string()),
+            database: facts.database.clone(),
+            id: self.id.clone(),
+            joined: if self.midstream { "midstream" } else { "start" },
+            opaque,
+            protocol: "postgresql",
+            replication: facts.replication,
+            role: facts.role.clone(),
+            server_addr: Some(self.server_addr.to_string()),
+            server_pid: facts.backend_pid.or(self.server_pid),
+            tls: facts.opaque == Some(Opaque::Tls),
+            user: facts.user.clone(),
+        };
+        let who = identity(self.client.as_deref(), facts.user.as_deref(), Some(self.client_addr));
+        // Strings and numbers only: rendering them cannot fail.
+        let session = Rendered::new(session).ok()?;
+        let identity = Rendered::new(who).ok()?;
+        Some(Blocks { facts, session, identity })
+    }
+}
+
+fn name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Request => "request",
+        Direction::Response => "response",
+    }
+}
+
+fn result_block(statement: &Statement) -> ResultBlock {
+    let result = &statement.result;
+    let (error, message) = match &result.error {
+        Some(error) => (Some(error.code.clone()), Some(error.message.clone())),
+        None => (None, None),
+    };
+    ResultBlock {
+        copy_in_bytes: result.copy_in_bytes,
+        copy_out_bytes: result.copy_out_bytes,
+        duration_us: result.finished_at.map(|at| at.saturating_sub(statement.sent_at) / 1000),
+        error,
+        message,
+        rows: result.rows,
+        status: result.status.name(),
+        tags: result.tags.clone(),
+    }
+}
+
+fn statement_block(statement: Statement, cache: &mut FactsCache) -> StatementBlock {
+    let mut block = StatementBlock {
+        function_oid: statement.function_oid,
+        params: statement.params,
+        params_truncated: statement.params_truncated,
+        parse: if statement.unseen { "unseen" } else { "ok" },
+        via: statement.via.name(),
+        ..StatementBlock::default()
+    };
+    if let Some(text) = statement.text {
+        text_facts(&mut block, text, cache);
+    } else if statement.function_oid.is_some() {
+        block.count = 1;
+    }
+    block
+}
+
+fn text_facts(block: &mut StatementBlock, text: Arc<Text>, cache: &mut FactsCache) {
+    let facts = cache.get_text(&text);
+    block.bytes = text.bytes;
+    block.count = facts.count;
+    block.encoding = text.encoding.as_deref().map(str::to_owned);
+    block.fingerprint = Some(Arc::clone(&facts.fingerprint));
+    block.lossy = text.lossy;
+    block.missing_where = facts.missing_where;
+    block.parse = facts.parse.name();
+    block.sha256 = text.sha256.map(hex::encode);
+    block.tables = Arc::clone(&facts.tables);
+    block.truncated = text.truncated;
+    block.verbs = Arc::clone(&facts.verbs);
+    block.text = Some(text);
+}
