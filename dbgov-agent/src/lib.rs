@@ -13,6 +13,7 @@
 
 pub mod audit;
 pub mod capture;
+pub mod command;
 pub mod identity;
 pub mod protocol;
 pub mod sql;

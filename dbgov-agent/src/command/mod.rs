@@ -1,0 +1,3 @@
+//! The commands of `dbgov`.
+
+pub mod doctor;
