@@ -1,1 +1,102 @@
-fn main() {}
+//! The command line of dbgov.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use dbgov_agent::command;
+
+/// Shows what people, services and AI agents do to databases, from the kernel of the host.
+#[derive(Parser)]
+#[command(name = "dbgov", version, propagate_version = true)]
+struct Cli {
+    /// Configuration file [default: /etc/dbgov/dbgov.toml, or the built-in defaults where there is none]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the agent: capture, decode, write the audit journal; live statements on stdout
+    Run {
+        /// Nothing on stdout; the journal is written all the same
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Show whether the agent is capturing, what it watches and what it lost; exit 0 only when capturing
+    Status {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what this host can do, what is missing and how to get it
+    Doctor {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read the audit journal
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Run the pipeline on a pcap or pcapng file, without privileges; records to stdout
+    Replay {
+        file: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Show the newest records
+    Tail {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20)]
+        lines: u64,
+        /// Go on with the records to come
+        #[arg(short, long)]
+        follow: bool,
+        /// The records as they stand in the journal
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("DBGOV_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("dbgov: {error}");
+            for cause in error.chain().skip(1) {
+                // Causes that the message above already ends with say nothing new.
+                let cause = cause.to_string();
+                if !error.to_string().contains(&cause) {
+                    eprintln!("  because: {cause}");
+                }
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let config = cli.config.as_deref();
+    match &cli.command {
+        Command::Run { quiet } => command::run::run(config, *quiet)?,
+        Command::Status { json } => return command::status::run(config, *json),
+        Command::Doctor { json } => return command::doctor::command(config, *json),
+        Command::Audit { command: AuditCommand::Tail { lines, follow, json } } => {
+            command::tail::run(config, *lines, *follow, *json)?;
+        }
+        Command::Replay { file } => command::replay::run(config, file)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -186,6 +186,23 @@ impl Kernel {
             .collect()
     }
 
+    /// Takes the hooks away; the rings keep what they hold.
+    pub fn detach(&mut self) {
+        use aya::programs::Program;
+        for (name, program) in self.ebpf.programs_mut() {
+            let done = match program {
+                Program::CgroupSkb(program) => program.unload(),
+                Program::CgroupSockAddr(program) => program.unload(),
+                Program::SockOps(program) => program.unload(),
+                _ => Ok(()),
+            };
+            // Not loaded at all is what is wanted; anything else ends with the process.
+            if let Err(error) = done && !matches!(error, ProgramError::NotLoaded) {
+                tracing::warn!(%error, program = name, "kernel program not detached");
+            }
+        }
+    }
+
     /// Passes what the programs logged to the agent's log.
     pub fn flush_log(&mut self) {
         if let Some(logger) = &mut self.logger {

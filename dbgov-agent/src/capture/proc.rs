@@ -25,7 +25,8 @@ const INITIAL_PID_NAMESPACE_INODE: u64 = 0xEFFF_FFFC;
 
 /// Reads at most `max_bytes` of a file; what is beyond is left.
 pub fn read_bounded(path: impl AsRef<Path>, max_bytes: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
+    // Most files of /proc fit a page: one read then gets them, and a second one finds the end.
+    let mut content = Vec::with_capacity(4096);
     File::open(path)?
         .take(max_bytes)
         .read_to_end(&mut content)?;

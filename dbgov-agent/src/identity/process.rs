@@ -79,7 +79,8 @@ impl Resolver {
     pub fn new() -> io::Result<Self> {
         let mounts = cgroup::mounts()?;
         Ok(Resolver {
-            cgroups: CgroupFs::open()?,
+            // A mount that cannot be opened costs paths, not the agent.
+            cgroups: CgroupFs::open().ok().flatten(),
             hybrid: mounts.iter().any(|mount| mount.fs_type == "cgroup"),
             proc_is_the_hosts: proc::is_initial_pid_namespace(),
             users: Users::new(),
@@ -108,8 +109,12 @@ impl Resolver {
         process
     }
 
-    /// A process that no hook saw (the client of a connection older than the agent). `None` where it has ended.
+    /// A process that no hook saw (the client of a connection older than the agent). `None` where it has ended, and
+    /// where `/proc` is not the host's.
     pub fn by_pid(&mut self, pid: u32, now: TimeNs) -> Option<Arc<Process>> {
+        if !self.proc_is_the_hosts {
+            return None;
+        }
         let uid = proc::real_uid(pid).ok()?;
         let comm = proc::comm(pid).ok()?;
         let living = Living {
@@ -187,7 +192,9 @@ impl Resolver {
         if let Some(path) = self.paths.get(&id) {
             return Some(path.clone());
         }
-        let fs = self.cgroups.as_ref()?;
+        let Some(fs) = self.cgroups.as_ref() else {
+            return cgroups.v2.clone();
+        };
         let path = fs.path(id).ok().or_else(|| {
             let path = cgroups.v2.clone()?;
             fs.id(&path).is_ok_and(|now| now == id).then_some(path)
@@ -252,9 +259,7 @@ mod tests {
             process.started_ns,
             Some(proc::stat(pid).unwrap().started_ns)
         );
-        if resolver.cgroups.is_some() {
-            assert_eq!(process.cgroup, cgroup::of_process(pid).unwrap().v2);
-        }
+        assert_eq!(process.cgroup, cgroup::of_process(pid).unwrap().v2);
         let again = resolver.resolve(&task(pid, u64::MAX));
         assert!(Arc::ptr_eq(&process, &again), "shared by its connections");
         let renamed = Task {

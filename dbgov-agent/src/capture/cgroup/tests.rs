@@ -137,19 +137,26 @@ fn process_cgroup_files() {
     assert_eq!(parse_process_cgroups(""), ProcessCgroups::default());
 }
 
-/// The id and the path of this process's cgroup lead to each other.
+/// The id and the path of a cgroup lead to each other: of this process's own, and of one below the root, if any.
 #[test]
-fn own_cgroup_by_id() {
+fn cgroups_by_id() {
     let Some(fs) = CgroupFs::open().unwrap() else {
         return;
     };
-    let own = of_process(std::process::id()).unwrap().v2.unwrap();
-    let Ok(id) = fs.id(&own) else {
-        return; // Outside of this mount's root.
-    };
-    match fs.path(id) {
-        Ok(path) => assert_eq!(path, own),
-        Err(e) => assert!(!nix::unistd::geteuid().is_root(), "{e}"),
+    let own = of_process(std::process::id()).unwrap().v2;
+    let below = std::fs::read_dir(fs.mount_point())
+        .unwrap()
+        .flatten()
+        .find(|entry| entry.path().is_dir())
+        .map(|entry| format!("/{}", entry.file_name().to_string_lossy()));
+    for path in own.into_iter().chain(below) {
+        let Ok(id) = fs.id(&path) else {
+            continue; // Outside of this mount's root.
+        };
+        match fs.path(id) {
+            Ok(found) => assert_eq!(found, path),
+            Err(e) => assert!(!nix::unistd::geteuid().is_root(), "{e}"),
+        }
     }
     assert!(fs.path(u64::MAX).is_err());
 }

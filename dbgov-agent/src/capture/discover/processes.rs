@@ -35,19 +35,17 @@ fn main_processes(all: Vec<ServerProcess>) -> Vec<ServerProcess> {
     all.into_iter().filter(|p| !is_child(p)).collect()
 }
 
-/// A process is taken by its program file, else by its name (a program under an emulator, an unreadable link).
-/// What ends meanwhile is passed over.
+/// A process is known by its program file; by its name only where that link may not be read. This is done for every
+/// process of the host, so it is one system call for those that are no server. What ends meanwhile is passed over.
 fn examine(pid: u32) -> Option<ServerProcess> {
-    let exe = match proc::exe(pid) {
-        Ok(exe) => Some(exe),
+    let (exe, protocol) = match proc::exe(pid) {
+        Ok(exe) => {
+            let protocol = protocol_of_exe(&exe)?;
+            (Some(exe), protocol)
+        }
         // No program file: a kernel thread, or the process is gone.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
-        Err(_) => None,
-    };
-    let by_exe = exe.as_deref().and_then(protocol_of_exe);
-    let protocol = match by_exe {
-        Some(protocol) => protocol,
-        None => protocol_of_name(&proc::comm(pid).ok()?)?,
+        Err(_) => (None, protocol_of_name(&proc::comm(pid).ok()?)?),
     };
     let stat = proc::stat(pid).ok()?;
     Some(ServerProcess {

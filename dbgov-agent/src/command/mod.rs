@@ -1,0 +1,7 @@
+//! The commands of `dbgov`, one file each.
+
+pub mod doctor;
+pub mod replay;
+pub mod run;
+pub mod status;
+pub mod tail;

@@ -1,0 +1,100 @@
+//! `dbgov status`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::agent::status::Status;
+use crate::config::Config;
+use crate::control;
+
+/// Exit code 0 only when the agent is capturing.
+pub fn run(config: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
+    let (config, _) = Config::load(config)?;
+    let status = match control::status(&config.agent.control_socket) {
+        Ok(status) => status,
+        Err(error) if json => {
+            println!("{}", serde_json::json!({ "ready": false, "error": error.to_string() }));
+            return Ok(ExitCode::FAILURE);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if json {
+        println!("{}", serde_json::to_string(&status)?);
+    } else {
+        print!("{}", readable(&status));
+    }
+    Ok(if status.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn readable(status: &Status) -> String {
+    let mut out = String::new();
+    let state = if status.ready { "capturing" } else { "NOT capturing" };
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "dbgov {} on {} (pid {}): {state}", status.version, status.node, status.pid);
+    let _ = writeln!(out, "  ports      {}", list(status.ports.iter()));
+    for server in &status.servers {
+        let version = server.version.as_deref().unwrap_or("");
+        let note = if server.decoded { "" } else { "  (not decoded by this version)" };
+        let _ = writeln!(out, "  server     {} {version} on {} (pid {}){note}", server.protocol, server.addr, server.pid);
+    }
+    for path in &status.unix_sockets_unseen {
+        let _ = writeln!(out, "  NOT SEEN   connections over the UNIX socket {path}");
+    }
+    let _ = writeln!(
+        out,
+        "  sessions   {} open, {} since start, {} statements",
+        status.sessions, status.connections, status.statements
+    );
+    let kernel = &status.kernel;
+    let _ = writeln!(
+        out,
+        "  kernel     {} request and {} response packets, {} of {} response bytes copied",
+        kernel.request_packets, kernel.response_packets, kernel.response_copied_bytes, kernel.response_bytes
+    );
+    let losses = [
+        ("segments lost (ring full)", kernel.lost_segments),
+        ("bytes lost", kernel.lost_bytes),
+        ("connects lost", kernel.control_lost),
+        ("connections without room", kernel.connections_refused),
+        ("packets not parsed", kernel.unparsed_packets),
+        ("response boundaries lost", kernel.unframed),
+        ("records dropped", status.journal.dropped),
+    ];
+    let lost: Vec<String> =
+        losses.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();
+    let _ = writeln!(out, "  losses     {}", if lost.is_empty() { "none".to_owned() } else { lost.join(", ") });
+    let journal = &status.journal;
+    let _ = writeln!(out, "  journal    {} records, {} bytes, {}", journal.records, journal.bytes, journal.segment);
+    if journal.degraded {
+        let error = journal.last_error.as_deref().unwrap_or("unknown error");
+        let _ = writeln!(out, "  JOURNAL    cannot be written: {error}; {} records wait", journal.unflushed);
+    }
+    for problem in &status.problems {
+        let _ = writeln!(out, "  problem    {problem}");
+    }
+    out
+}
+
+fn list(items: impl Iterator<Item = impl ToString>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_and_what_is_not_seen_are_said() {
+        let mut status = Status { ready: true, ports: vec![5432, 6000], ..Status::default() };
+        assert!(readable(&status).contains("losses     none"));
+        status.kernel.lost_segments = 3;
+        status.unix_sockets_unseen = vec!["/run/postgresql/.s.PGSQL.5432".to_owned()];
+        status.journal.degraded = true;
+        status.ready = false;
+        let text = readable(&status);
+        for expected in ["NOT capturing", "3 segments lost", "NOT SEEN", "cannot be written", "5432, 6000"] {
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+    }
+}
