@@ -1,0 +1,290 @@
+//! What tokens could mean: for statements no reader knows, and for code in function bodies, whose languages are not read.
+
+use super::collector::Collector;
+use super::cursor::Cursor;
+use super::lexer::{Kind, Lexer, Token};
+use super::name::{Object, ObjectKind};
+use super::query;
+use super::verb::Verb;
+
+/// How deep code stands in strings of code.
+const NESTED_BODIES_MAX: u8 = 2;
+
+/// Bytes of one body that are looked at. Past it the code is unknown.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Verbs of words that can stand anywhere in a statement.
+const ANYWHERE: &[(&str, Verb)] = &[
+    ("select", Verb::Select),
+    ("insert", Verb::Insert),
+    ("update", Verb::Update),
+    ("delete", Verb::Delete),
+    ("merge", Verb::Merge),
+    ("truncate", Verb::Truncate),
+    ("create", Verb::Create),
+    ("alter", Verb::Alter),
+    ("drop", Verb::Drop),
+    ("grant", Verb::Grant),
+    ("revoke", Verb::Revoke),
+    ("call", Verb::Call),
+    ("do", Verb::Do),
+    ("execute", Verb::Execute),
+    ("prepare", Verb::Prepare),
+    ("explain", Verb::Explain),
+    ("notify", Verb::Notify),
+    ("declare", Verb::Declare),
+    ("comment", Verb::Comment),
+    ("lock", Verb::Lock),
+    ("vacuum", Verb::Vacuum),
+    ("analyze", Verb::Analyze),
+    ("analyse", Verb::Analyze),
+    ("cluster", Verb::Cluster),
+    ("reindex", Verb::Reindex),
+    ("refresh", Verb::Refresh),
+    ("import", Verb::Import),
+    ("reassign", Verb::Reassign),
+    ("load", Verb::Load),
+    ("checkpoint", Verb::Checkpoint),
+];
+
+/// Verbs of words that mean something else unless the statement starts with them (`UPDATE t SET`, `CASE ... END`).
+const FIRST: &[(&str, Verb)] = &[
+    ("table", Verb::Select),
+    ("values", Verb::Select),
+    ("set", Verb::Set),
+    ("reset", Verb::Reset),
+    ("show", Verb::Show),
+    ("discard", Verb::Discard),
+    ("begin", Verb::Begin),
+    ("start", Verb::Begin),
+    ("commit", Verb::Commit),
+    ("end", Verb::Commit),
+    ("rollback", Verb::Rollback),
+    ("abort", Verb::Rollback),
+    ("savepoint", Verb::Savepoint),
+    ("release", Verb::Savepoint),
+    ("listen", Verb::Listen),
+    ("unlisten", Verb::Unlisten),
+    ("deallocate", Verb::Deallocate),
+    ("fetch", Verb::Fetch),
+    ("move", Verb::Move),
+    ("close", Verb::Close),
+    ("security", Verb::SecurityLabel),
+];
+
+/// Verbs whose effects code carries; of the others (`BEGIN`, `DECLARE`, `FETCH`, ...) procedural languages have their own.
+const IN_CODE: &[Verb] = &[
+    Verb::Select,
+    Verb::Insert,
+    Verb::Update,
+    Verb::Delete,
+    Verb::Merge,
+    Verb::Truncate,
+    Verb::Create,
+    Verb::Alter,
+    Verb::Drop,
+    Verb::Grant,
+    Verb::Revoke,
+    Verb::Call,
+    Verb::Comment,
+    Verb::Lock,
+    Verb::Vacuum,
+    Verb::Cluster,
+    Verb::Reindex,
+    Verb::Refresh,
+    Verb::Import,
+    Verb::Reassign,
+    Verb::Notify,
+];
+
+fn verb_of(word: &str, list: &[(&str, Verb)]) -> Option<Verb> {
+    list.iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(word))
+        .map(|(_, verb)| *verb)
+}
+
+/// A statement that could not be read.
+pub(crate) fn unparsed(statement: Cursor<'_>, found: &mut Collector) {
+    found.push(Verb::Unknown, None, true);
+    let mut rest = statement;
+    let has_body = rest.is("do") || rest.is("create");
+    if let Some(word) = rest.word_at(0) {
+        if word.eq_ignore_ascii_case("copy") {
+            copy(rest, found);
+        } else if let Some(verb) = verb_of(word, FIRST) {
+            found.push(verb, None, true);
+        }
+    }
+    while let Some(token) = rest.peek() {
+        if token.kind == Kind::Word
+            && let Some(verb) = verb_of(token.text(rest.text), ANYWHERE)
+        {
+            act(verb, rest, found);
+        }
+        // The body of a DO or a function that could not be read.
+        if has_body && token.kind == Kind::DollarString {
+            body(token, rest.text, found);
+        }
+        if let Some(table) = relation(rest) {
+            found.push(Verb::Unknown, Some(table), true);
+        }
+        rest.next();
+    }
+    found.missing_where |= lacks_where(statement);
+}
+
+fn copy(statement: Cursor<'_>, found: &mut Collector) {
+    for (word, verb) in [("from", Verb::CopyFrom), ("to", Verb::CopyTo)] {
+        let mut rest = statement;
+        if rest.skip_past(word) {
+            found.push(verb, None, true);
+            found.server_side |= !rest.is("stdin") && !rest.is("stdout");
+        }
+    }
+}
+
+/// Code among the tokens of a statement.
+pub(crate) fn code(statement: Cursor<'_>, found: &mut Collector) {
+    code_at(statement, found, 0);
+}
+
+/// Code in a string.
+pub(crate) fn body(token: Token, text: &str, found: &mut Collector) {
+    body_at(token, text, found, 0);
+}
+
+fn body_at(token: Token, text: &str, found: &mut Collector, depth: u8) {
+    found.literal_dependent = true;
+    let inside = query::literal(token, text);
+    if depth > NESTED_BODIES_MAX || inside.len() > BODY_BYTES_MAX {
+        return found.push(Verb::Unknown, None, true);
+    }
+    let tokens: Vec<Token> = Lexer::new(&inside).collect();
+    code_at(
+        Cursor {
+            text: &inside,
+            tokens: &tokens,
+        },
+        found,
+        depth,
+    );
+}
+
+fn code_at(statement: Cursor<'_>, found: &mut Collector, depth: u8) {
+    let mut rest = statement;
+    let mut previous = "";
+    while let Some(token) = rest.peek() {
+        let word = if token.kind == Kind::Word {
+            token.text(rest.text)
+        } else {
+            ""
+        };
+        if word.eq_ignore_ascii_case("perform") {
+            found.push(Verb::Select, None, true);
+        } else if word.eq_ignore_ascii_case("execute") {
+            execute(rest, found, depth);
+        } else if let Some(verb) = verb_of(word, ANYWHERE)
+            && IN_CODE.contains(&verb)
+            && !is_clause(previous)
+        {
+            act(verb, rest, found);
+        }
+        if !previous.eq_ignore_ascii_case("delete")
+            && let Some(table) = relation(rest)
+        {
+            found.push(Verb::Select, Some(table), true);
+        }
+        previous = word;
+        rest.next();
+    }
+    found.missing_where |= lacks_where(statement);
+}
+
+/// EXECUTE in code runs a text: of a literal its effects, of anything else nobody knows what. In a trigger's definition
+/// and in GRANT it is no statement.
+fn execute(mut rest: Cursor<'_>, found: &mut Collector, depth: u8) {
+    rest.next();
+    if rest.is("function") || rest.is("procedure") || rest.is("on") {
+        return;
+    }
+    let literal = rest.next().filter(|token| token.kind.is_string());
+    let whole = rest.peek().is_none_or(|next| {
+        next.kind == Kind::Semicolon || ["into", "using", "loop"].iter().any(|word| rest.is(word))
+    });
+    match literal {
+        Some(token) if whole => body_at(token, rest.text, found, depth + 1),
+        _ => found.push(Verb::Unknown, None, true),
+    }
+}
+
+/// `FOR UPDATE`, `ON DELETE CASCADE`, `INSERT OR UPDATE`: no statement starts after these words.
+fn is_clause(previous: &str) -> bool {
+    ["for", "on", "or", "key", "no", "of", "before", "after"]
+        .iter()
+        .any(|word| word.eq_ignore_ascii_case(previous))
+}
+
+/// The verb on the object named right behind it, if one is.
+fn act(verb: Verb, mut rest: Cursor<'_>, found: &mut Collector) {
+    rest.next();
+    let named = match verb {
+        Verb::Insert | Verb::Merge => rest.eat("into"),
+        Verb::Delete => rest.eat("from"),
+        Verb::Update => true,
+        Verb::Truncate => {
+            rest.eat("table");
+            true
+        }
+        Verb::Create | Verb::Alter | Verb::Drop => {
+            rest.eat_one_of(&["table", "view", "materialized view"])
+        }
+        _ => false,
+    };
+    rest.eat_one_of(&["if exists", "if not exists"]);
+    rest.eat("only");
+    let object = if named {
+        rest.name(ObjectKind::Relation).ok()
+    } else {
+        None
+    };
+    // UPDATE SET of ON CONFLICT DO UPDATE names nothing.
+    let object = object.filter(|object| verb != Verb::Update || &*object.name != "set");
+    found.push(verb, object, true);
+}
+
+/// The name behind FROM or JOIN, unless it is a function's.
+fn relation(mut rest: Cursor<'_>) -> Option<Object> {
+    if !rest.eat_one_of(&["from", "join"]) {
+        return None;
+    }
+    rest.eat("only");
+    if rest.is("select") || rest.is("lateral") {
+        return None;
+    }
+    let name = rest.name(ObjectKind::Relation).ok()?;
+    let call = rest.peek().is_some_and(|token| token.kind == Kind::LParen);
+    (!call).then_some(name)
+}
+
+/// An UPDATE or DELETE with no WHERE before the next semicolon.
+fn lacks_where(statement: Cursor<'_>) -> bool {
+    let mut rest = statement;
+    let mut open = false;
+    let mut previous = "";
+    while let Some(token) = rest.peek() {
+        let word = if token.kind == Kind::Word {
+            token.text(rest.text)
+        } else {
+            ""
+        };
+        if token.kind == Kind::Semicolon && open {
+            return true;
+        }
+        let writes = (rest.is("update") && !rest.is_at(1, "set") && !is_clause(previous))
+            || (rest.is("delete") && rest.is_at(1, "from"));
+        open = (open || writes) && !rest.is("where");
+        previous = word;
+        rest.next();
+    }
+    open
+}

@@ -1,0 +1,232 @@
+//! The tree of a query into effects.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Expr, FromTable, Function, FunctionArguments, Merge, MergeAction, ObjectName, Query, Select,
+    SetExpr, Statement, TableFactor, TableObject, TableWithJoins, Visitor,
+};
+
+use super::builtin;
+use super::collector::Collector;
+use super::condition;
+use super::name::{Object, ObjectKind};
+use super::verb::Verb;
+
+/// The WITH of a query that is being visited.
+struct Scope {
+    /// Place of each common table expression among them, by its name and by the address of its query.
+    by_name: HashMap<String, usize>,
+    by_address: HashMap<usize, usize>,
+    recursive: bool,
+    /// How many of them can be referred to where the visit is.
+    visible: usize,
+}
+
+pub(crate) struct Walker<'a> {
+    found: &'a mut Collector,
+    scopes: Vec<Scope>,
+    /// Addresses of table factors that are the target of a write, not read from.
+    targets: HashSet<usize>,
+}
+
+/// Only compared, never followed.
+fn address<T>(node: &T) -> usize {
+    std::ptr::from_ref(node).addr()
+}
+
+/// Names were folded when the tokens were made.
+fn object(kind: ObjectKind, name: &ObjectName) -> Option<Object> {
+    let parts: Option<Vec<&str>> = name
+        .0
+        .iter()
+        .map(|part| part.as_ident().map(|ident| ident.value.as_str()))
+        .collect();
+    Object::from_parts(kind, &parts?)
+}
+
+impl<'a> Walker<'a> {
+    pub(crate) fn new(found: &'a mut Collector) -> Self {
+        Walker {
+            found,
+            scopes: Vec::new(),
+            targets: HashSet::new(),
+        }
+    }
+
+    fn is_cte(&self, name: &ObjectName) -> bool {
+        let [part] = name.0.as_slice() else {
+            return false;
+        };
+        let Some(ident) = part.as_ident() else {
+            return false;
+        };
+        self.scopes.iter().any(|scope| {
+            scope
+                .by_name
+                .get(&ident.value)
+                .is_some_and(|&place| place < scope.visible)
+        })
+    }
+
+    /// The verb on the object of this name; on none if it has no plain name.
+    fn on(&mut self, verb: Verb, kind: ObjectKind, name: &ObjectName) {
+        self.found.push(verb, object(kind, name), false);
+    }
+
+    fn target(&mut self, verb: Verb, table: &TableFactor) {
+        self.targets.insert(address(table));
+        match table {
+            TableFactor::Table { name, .. } => self.on(verb, ObjectKind::Relation, name),
+            _ => self.found.verb(verb),
+        }
+    }
+
+    fn targets(&mut self, verb: Verb, tables: &[TableWithJoins]) {
+        for table in tables {
+            self.target(verb, &table.relation);
+        }
+    }
+
+    fn call(&mut self, name: &ObjectName) {
+        let Some(function) = object(ObjectKind::Function, name) else {
+            return self.found.verb(Verb::Call);
+        };
+        let runs_text = builtin::runs_text(&function);
+        self.found.on(Verb::Call, function);
+        if runs_text {
+            self.found.push(Verb::Unknown, None, true);
+        }
+    }
+
+    fn check_condition(&mut self, condition: Option<&Expr>) {
+        match condition {
+            None => self.found.missing_where = true,
+            Some(condition) => {
+                let truth = condition::always_true(condition);
+                self.found.missing_where |= truth.always;
+                self.found.literal_dependent |= truth.literals;
+            }
+        }
+    }
+
+    fn merge(&mut self, merge: &Merge) {
+        self.found.verb(Verb::Merge);
+        self.target(Verb::Merge, &merge.table);
+        let writes_matched = merge
+            .clauses
+            .iter()
+            .any(|clause| !matches!(clause.action, MergeAction::Insert(_)));
+        if writes_matched {
+            self.check_condition(Some(&merge.on));
+        }
+    }
+}
+
+impl Visitor for Walker<'_> {
+    type Break = ();
+
+    fn pre_visit_statement(&mut self, statement: &Statement) -> ControlFlow<()> {
+        match statement {
+            Statement::Query(query) if matches!(*query.body, SetExpr::Values(_)) => {
+                self.found.verb(Verb::Select);
+            }
+            Statement::Insert(insert) => {
+                self.found.verb(Verb::Insert);
+                if let TableObject::TableName(name) = &insert.table {
+                    self.on(Verb::Insert, ObjectKind::Relation, name);
+                }
+            }
+            Statement::Update(update) => {
+                self.found.verb(Verb::Update);
+                self.target(Verb::Update, &update.table.relation);
+                self.check_condition(update.selection.as_ref());
+            }
+            Statement::Delete(delete) => {
+                self.found.verb(Verb::Delete);
+                let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) =
+                    &delete.from;
+                self.targets(Verb::Delete, tables);
+                self.check_condition(delete.selection.as_ref());
+            }
+            Statement::Merge(merge) => self.merge(merge),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let here = address(query);
+        // Inside a common table expression only the ones before it are known, with RECURSIVE all of them.
+        if let Some(scope) = self.scopes.last_mut()
+            && !scope.recursive
+            && let Some(&place) = scope.by_address.get(&here)
+        {
+            scope.visible = place;
+        }
+        let with = query.with.as_ref();
+        let ctes = || with.iter().flat_map(|with| &with.cte_tables).enumerate();
+        self.scopes.push(Scope {
+            by_name: ctes()
+                .map(|(place, cte)| (cte.alias.name.value.clone(), place))
+                .collect(),
+            by_address: ctes()
+                .map(|(place, cte)| (address(&*cte.query), place))
+                .collect(),
+            visible: ctes().count(),
+            recursive: with.is_some_and(|with| with.recursive),
+        });
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.scopes.pop();
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.visible = scope.by_address.len();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        self.found.verb(Verb::Select);
+        for target in select.into.iter().flat_map(|into| &into.targets) {
+            self.found.verb(Verb::Create);
+            let name = match target {
+                Expr::Identifier(ident) => ObjectName::from(vec![ident.clone()]),
+                Expr::CompoundIdentifier(idents) => ObjectName::from(idents.clone()),
+                _ => continue,
+            };
+            self.on(Verb::Create, ObjectKind::Relation, &name);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<()> {
+        if self.targets.contains(&address(table)) {
+            return ControlFlow::Continue(());
+        }
+        match table {
+            TableFactor::Table {
+                name,
+                args: Some(_),
+                ..
+            }
+            | TableFactor::Function { name, .. } => self.call(name),
+            TableFactor::Table { name, .. } if !self.is_cte(name) => {
+                self.on(Verb::Select, ObjectKind::Relation, name);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(Function { name, args, .. }) = expr
+            && !matches!(args, FunctionArguments::None)
+        {
+            self.call(name);
+        }
+        ControlFlow::Continue(())
+    }
+}
