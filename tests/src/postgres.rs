@@ -431,7 +431,7 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Directories a server may be in: Debian's, the PostgreSQL project's RPMs', and the PATH.
+/// Directories a whole PostgreSQL may be in: Debian's, the PostgreSQL project's RPMs', and the PATH.
 fn candidates() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -443,7 +443,8 @@ fn candidates() -> Vec<PathBuf> {
     if let Some(path) = std::env::var_os("PATH") {
         found.extend(std::env::split_paths(&path));
     }
-    found.retain(|bin| bin.join("initdb").exists() && bin.join("postgres").exists());
+    let needed = ["initdb", "postgres", "psql", "pgbench"];
+    found.retain(|bin| needed.iter().all(|tool| bin.join(tool).exists()));
     found
 }
 
