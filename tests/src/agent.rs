@@ -27,6 +27,8 @@ pub struct Config {
     ports: Vec<u16>,
     sections: BTreeMap<String, BTreeMap<String, String>>,
     environment: Vec<(String, String)>,
+    binary: Option<PathBuf>,
+    live: bool,
 }
 
 impl Config {
@@ -54,6 +56,18 @@ impl Config {
     /// Sets an environment variable of the agent, for instance `RUST_LOG`.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    /// Runs this binary instead of [`binary`]'s.
+    pub fn binary(mut self, path: &Path) -> Self {
+        self.binary = Some(path.to_path_buf());
+        self
+    }
+
+    /// Leaves the agent our own standard output, for people to watch.
+    pub fn live(mut self) -> Self {
+        self.live = true;
         self
     }
 
@@ -151,11 +165,16 @@ impl Agent {
             .create(true)
             .append(true)
             .open(self.stderr_path())?;
-        let live = File::options()
-            .create(true)
-            .append(true)
-            .open(self.stdout_path())?;
-        let mut command = self.place.command(binary()?);
+        let stdout = if self.config.live {
+            Stdio::inherit()
+        } else {
+            File::options()
+                .create(true)
+                .append(true)
+                .open(self.stdout_path())?
+                .into()
+        };
+        let mut command = self.place.command(self.binary()?);
         command
             .args(["run", "--config"])
             .arg(self.config_path())
@@ -166,10 +185,17 @@ impl Agent {
                     .map(|(name, value)| (name, value)),
             )
             .stdin(Stdio::null())
-            .stdout(live)
+            .stdout(stdout)
             .stderr(log);
         self.child = Some(process::spawn(command)?);
         Ok(())
+    }
+
+    fn binary(&self) -> Result<PathBuf> {
+        match &self.config.binary {
+            Some(path) => Ok(path.clone()),
+            None => binary(),
+        }
     }
 
     /// How it ended, if it did.
@@ -202,7 +228,7 @@ impl Agent {
 
     /// Runs `dbgov ARGS --config …` against this agent.
     pub fn command(&self, args: &[&str]) -> Result<Output> {
-        let output = Command::new(binary()?)
+        let output = Command::new(self.binary()?)
             .args(args)
             .arg("--config")
             .arg(self.config_path())

@@ -166,3 +166,77 @@ pub fn run(mut command: Command, target: &Target) -> Result<(u32, Output)> {
     );
     Ok((pid, output))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Kind;
+    use crate::postgres::{Options, Server};
+
+    /// Against a server nobody watches: the programs themselves are right, and send at least what they were asked to.
+    fn plays(driver: Driver, host: &str) {
+        let statements = 200;
+        let mut server = Server::start(&Options::default()).unwrap();
+        let application = format!("{driver:?}");
+        driver
+            .run(&server.target(host).application(&application), statements)
+            .unwrap();
+        server.stop().unwrap();
+        let log = server.log().unwrap();
+        let sent = log.iter().filter(|s| {
+            s.application == application && s.kind != Kind::Bind && s.kind != Kind::Parse
+        });
+        let sent = sent.count();
+        assert!(sent >= statements as usize, "{sent} statements in the log");
+    }
+
+    #[test]
+    #[ignore = "group drivers"]
+    fn psycopg_plays() {
+        plays(Driver::Psycopg, "127.0.0.1");
+    }
+
+    #[test]
+    #[ignore = "group drivers"]
+    fn asyncpg_plays() {
+        plays(Driver::Asyncpg, "::1");
+    }
+
+    #[test]
+    #[ignore = "group drivers"]
+    fn node_postgres_plays() {
+        plays(Driver::NodePostgres, "127.0.0.1");
+    }
+
+    #[test]
+    #[ignore = "group drivers"]
+    fn jdbc_plays() {
+        plays(Driver::Jdbc, "::1");
+    }
+
+    #[test]
+    fn psql_and_pgbench_run_with_the_pid_they_tell() {
+        let server = Server::start(&Options::default()).unwrap();
+        let target = server.target("127.0.0.1");
+        let mut init = pgbench(&target).unwrap();
+        init.args(["--initialize", "--quiet", "--scale=1"]);
+        run(init, &target).unwrap();
+        let mut shell = psql(&target).unwrap();
+        shell.args(["-c", "\\! echo $PPID"]);
+        let (pid, output) = run(shell, &target).unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).trim(),
+            pid.to_string()
+        );
+    }
+
+    #[test]
+    fn a_failing_client_is_an_error_with_its_words() {
+        let server = Server::start(&Options::default()).unwrap();
+        let target = server.target("127.0.0.1");
+        let mut shell = psql(&target).unwrap();
+        shell.args(["-c", "SELEKT"]);
+        let error = run(shell, &target).unwrap_err().to_string();
+        assert!(error.contains("syntax error"), "{error}");
+    }
+}
