@@ -53,7 +53,12 @@ async def cursors_and_copies(conn, n):
 
 
 async def main(statements):
-    conn = await asyncpg.connect(server_settings={"application_name": os.environ.get("PGAPPNAME", "asyncpg")})
+    # asyncpg takes a PGHOST with colons for a list of ports.
+    conn = await asyncpg.connect(
+        host=os.environ["PGHOST"],
+        port=int(os.environ["PGPORT"]),
+        server_settings={"application_name": os.environ.get("PGAPPNAME", "asyncpg")},
+    )
     await conn.execute("DROP TABLE IF EXISTS asyncpg_t; CREATE TABLE asyncpg_t (n int, name text)")
     for n in range(max(1, statements // 40)):
         await values(conn, n)

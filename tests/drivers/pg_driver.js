@@ -40,7 +40,7 @@ async function main(statements) {
   await client.connect();
   await client.query("DROP TABLE IF EXISTS node_t");
   await client.query("CREATE TABLE node_t (n int, name text, data bytea, at timestamptz, tags text[], doc jsonb)");
-  for (let n = 0; n < Math.max(1, statements / 25); n++) {
+  for (let n = 0; n < Math.max(1, statements / 20); n++) {
     await round(client, n);
   }
   await client.query("DROP TABLE node_t");

@@ -74,14 +74,15 @@ def pipelines(conn, n):
         conn.execute("INSERT INTO psycopg_t (n, name) VALUES (%s, %s)", (n + 50000, "pipelined"))
         pipeline.sync()
         assert [cur.fetchone()[0] for cur in cursors] == list(range(1, 11))
-    try:
-        with conn.pipeline() as pipeline:
-            conn.execute("SELECT 1")
-            conn.execute("SELECT 1 / %s", (0,))
-            conn.execute("SELECT 'skipped until sync'")
+    with conn.pipeline() as pipeline:
+        conn.execute("SELECT 1")
+        conn.execute("SELECT 1 / %s", (0,))
+        conn.execute("SELECT 'skipped until sync'")
+        try:
             pipeline.sync()
-    except psycopg.Error:
-        pass
+        except psycopg.errors.DivisionByZero:
+            pass
+        conn.execute("SELECT 'after sync'")
 
 
 def big_and_many(conn, n):
@@ -89,7 +90,7 @@ def big_and_many(conn, n):
     conn.execute(sql.SQL("SELECT {}").format(sql.Literal("literal " * 10000)))
     with conn.cursor() as cur:
         cur.executemany("INSERT INTO psycopg_t (n, name) VALUES (%s, %s)", [(n + 70000, str(i)) for i in range(10)])
-    conn.execute("SELECT 1; SELECT 'two; not three'; ; SELECT 2 -- end")
+    conn.execute("SELECT 1; SELECT 'two; not three'; ; SELECT 2 -- end", prepare=False)
     psycopg.ClientCursor(conn).execute("SELECT %s, %s", ("client-side's", n))
 
 

@@ -121,7 +121,13 @@ impl Driver {
     pub fn run(self, target: &Target, statements: u32) -> Result<u32> {
         let mut command = self.command(&target.place)?;
         command.arg(statements.to_string());
-        let (pid, _) = run(command, target).with_context(|| format!("{self:?}"))?;
+        let (pid, output) = run(command, target).with_context(|| format!("{self:?}"))?;
+        let printed = [output.stdout, output.stderr].concat();
+        ensure!(
+            printed.is_empty(),
+            "{self:?} says: {}",
+            String::from_utf8_lossy(&printed)
+        );
         Ok(pid)
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn capture(command: &mut Command) -> Option<String> {
 fn show(command: &Command) -> String {
     let variables = command
         .get_envs()
+        .filter(|(name, _)| *name != "PATH")
         .filter_map(|(name, value)| Some(format!("{}={}", name.display(), quoted(value?))));
     let words = std::iter::once(command.get_program())
         .chain(command.get_args())
