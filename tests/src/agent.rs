@@ -1,0 +1,422 @@
+//! The agent under test: the real binary with a configuration of its own.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::postgres::{Server, free_port};
+use crate::process::{self, Place};
+use crate::scratch::{Scratch, unique};
+use crate::{target_dir, wait_for};
+
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Draining includes writing out a journal that lags under load.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much of the agent's last words a failure shows.
+const LAST_WORDS_LINES: usize = 40;
+
+/// The agent's configuration, in TOML's own spelling of values.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    ports: Vec<u16>,
+    sections: BTreeMap<String, BTreeMap<String, String>>,
+    environment: Vec<(String, String)>,
+    binary: Option<PathBuf>,
+    live: bool,
+}
+
+impl Config {
+    /// Watches the ports of these servers.
+    pub fn watching(servers: &[&Server]) -> Self {
+        Config {
+            ports: servers.iter().map(|server| server.port()).collect(),
+            ..Config::default()
+        }
+    }
+
+    /// Watches one more port, whoever listens there.
+    pub fn port(mut self, port: u16) -> Self {
+        self.ports.push(port);
+        self
+    }
+
+    /// Sets `[section] key = value`; `value` as it stands in TOML (strings with their quotes).
+    pub fn set(mut self, section: &str, key: &str, value: &str) -> Self {
+        let entries = self.sections.entry(section.to_string()).or_default();
+        entries.insert(key.to_string(), value.to_string());
+        self
+    }
+
+    /// Sets an environment variable of the agent, for instance `RUST_LOG`.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    /// Runs this binary instead of [`binary`]'s.
+    pub fn binary(mut self, path: &Path) -> Self {
+        self.binary = Some(path.to_path_buf());
+        self
+    }
+
+    /// Leaves the agent our own standard output, for people to watch.
+    pub fn live(mut self) -> Self {
+        self.live = true;
+        self
+    }
+
+    /// Fills in what was not set: everything the agent would share with the host lies in `dir`.
+    fn with_defaults(mut self, dir: &Path) -> Result<Self> {
+        let quoted = |path: &Path| format!("{:?}", path.display().to_string());
+        let bpffs = Path::new("/sys/fs/bpf").join(unique("dbgov-test-"));
+        let defaults = [
+            ("agent", "control_socket", quoted(&dir.join("control.sock"))),
+            ("agent", "bpffs", quoted(&bpffs)),
+            ("agent", "listen", format!("\"127.0.0.1:{}\"", free_port()?)),
+            ("audit", "dir", quoted(&dir.join("audit"))),
+        ];
+        for (section, key, value) in defaults {
+            let entries = self.sections.entry(section.to_string()).or_default();
+            entries.entry(key.to_string()).or_insert(value);
+        }
+        Ok(self)
+    }
+
+    fn to_toml(&self) -> String {
+        let mut text = String::new();
+        for (section, entries) in &self.sections {
+            text.push_str(&format!("[{section}]\n"));
+            for (key, value) in entries {
+                text.push_str(&format!("{key} = {value}\n"));
+            }
+        }
+        for port in &self.ports {
+            text.push_str(&format!(
+                "[[server]]\nprotocol = \"postgresql\"\nport = {port}\n"
+            ));
+        }
+        text
+    }
+
+    /// The path set as `[section] key = "path"`.
+    fn path(&self, section: &str, key: &str) -> Result<PathBuf> {
+        let value = self
+            .sections
+            .get(section)
+            .and_then(|entries| entries.get(key));
+        let value = value.with_context(|| format!("[{section}] {key} is not set"))?;
+        Ok(PathBuf::from(value.trim_matches('"')))
+    }
+}
+
+/// An agent and its directory; killed and removed on drop.
+#[derive(Debug)]
+pub struct Agent {
+    scratch: Scratch,
+    config: Config,
+    place: Place,
+    child: Option<Child>,
+}
+
+impl Agent {
+    /// Starts the agent and returns once it captures.
+    pub fn start(config: Config) -> Result<Self> {
+        let mut agent = Agent::prepare(config)?;
+        agent.start_again()?;
+        Ok(agent)
+    }
+
+    /// An agent that was not started yet, its configuration written.
+    pub fn prepare(config: Config) -> Result<Self> {
+        remove_stale_pins();
+        let scratch = Scratch::new("agent")?;
+        let config = config.with_defaults(scratch.path())?;
+        fs::write(scratch.path().join("dbgov.toml"), config.to_toml())?;
+        Ok(Agent {
+            scratch,
+            config,
+            place: Place::default(),
+            child: None,
+        })
+    }
+
+    /// Starts the agent with the configuration, the journal and the pinned state it had.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.launch()?;
+        let waited = wait_for("the agent captures", READY_TIMEOUT, || {
+            if let Some(status) = self.exited()? {
+                bail!("the agent ended while starting ({status})");
+            }
+            Ok(self.is_ready().then_some(()))
+        });
+        waited.with_context(|| self.last_words())
+    }
+
+    /// Starts the process and returns at once.
+    pub fn launch(&mut self) -> Result<()> {
+        ensure!(self.child.is_none(), "the agent runs already");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.stderr_path())?;
+        let stdout = if self.config.live {
+            Stdio::inherit()
+        } else {
+            File::options()
+                .create(true)
+                .append(true)
+                .open(self.stdout_path())?
+                .into()
+        };
+        let mut command = self.place.command(self.binary()?);
+        command
+            .args(["run", "--config"])
+            .arg(self.config_path())
+            .envs(
+                self.config
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(log);
+        self.child = Some(process::spawn(command)?);
+        Ok(())
+    }
+
+    fn binary(&self) -> Result<PathBuf> {
+        match &self.config.binary {
+            Some(path) => Ok(path.clone()),
+            None => binary(),
+        }
+    }
+
+    /// How it ended, if it did.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        match &mut self.child {
+            Some(child) => Ok(child.try_wait()?),
+            None => Ok(None),
+        }
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.scratch.path().join("dbgov.toml")
+    }
+
+    pub fn audit_dir(&self) -> Result<PathBuf> {
+        self.config.path("audit", "dir")
+    }
+
+    pub fn stdout_path(&self) -> PathBuf {
+        self.scratch.path().join("stdout.log")
+    }
+
+    pub fn stderr_path(&self) -> PathBuf {
+        self.scratch.path().join("stderr.log")
+    }
+
+    /// Runs `dbgov ARGS --config …` against this agent.
+    pub fn command(&self, args: &[&str]) -> Result<Output> {
+        let output = Command::new(self.binary()?)
+            .args(args)
+            .arg("--config")
+            .arg(self.config_path())
+            .stdin(Stdio::null())
+            .output()?;
+        Ok(output)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.command(&["status", "--json"])
+            .is_ok_and(|output| output.status.success())
+    }
+
+    /// `dbgov status --json`, whatever its exit code.
+    pub fn status(&self) -> Result<Value> {
+        let output = self.command(&["status", "--json"])?;
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("dbgov status: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// All records of the journal, in order. A line that is still being written is left out.
+    pub fn journal(&self) -> Result<Vec<Value>> {
+        read_journal(&self.audit_dir()?)
+    }
+
+    /// Records of kind `statement`.
+    pub fn statements(&self) -> Result<Vec<Value>> {
+        let mut records = self.journal()?;
+        records.retain(|record| record["kind"] == "statement");
+        Ok(records)
+    }
+
+    /// Waits until the journal holds a record `wanted` likes.
+    pub fn wait_for_record(
+        &self,
+        what: &str,
+        timeout: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        wait_for(what, timeout, || {
+            Ok(self.journal()?.into_iter().find(|record| wanted(record)))
+        })
+        .with_context(|| self.last_words())
+    }
+
+    /// Ends the agent as a service manager would; it must drain and end well.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
+        let status = process::stop(&mut child, &[(Signal::SIGTERM, STOP_TIMEOUT)])?;
+        ensure!(
+            status.success(),
+            "the agent ended with {status}\n{}",
+            self.last_words()
+        );
+        Ok(())
+    }
+
+    /// Ends the agent as the OOM killer would.
+    pub fn kill9(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            process::stop(&mut child, &[])?;
+        }
+        Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.stderr_path()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(LAST_WORDS_LINES)..];
+        format!("the agent's last words:\n{}", tail.join("\n"))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.last_words());
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = process::stop(&mut child, &[(Signal::SIGTERM, Duration::from_secs(5))]);
+        }
+        if let Ok(bpffs) = self.config.path("agent", "bpffs") {
+            let _ = fs::remove_dir_all(bpffs);
+        }
+    }
+}
+
+/// The binary under test: `DBGOV_BIN` (`cargo xtask test` sets it), or the release build.
+pub fn binary() -> Result<PathBuf> {
+    let path = match std::env::var_os("DBGOV_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => target_dir().join("release/dbgov"),
+    };
+    ensure!(
+        path.exists(),
+        "{} is missing: cargo xtask build --release makes it",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// The records of all segments of a journal, by the sequence number in the segments' names.
+pub fn read_journal(dir: &Path) -> Result<Vec<Value>> {
+    let mut segments: Vec<(u64, PathBuf)> = Vec::new();
+    let entries = fs::read_dir(dir)
+        .with_context(|| format!("cannot read the journal in {}", dir.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if let Some(first) = first_sequence(&path) {
+            segments.push((first, path));
+        }
+    }
+    segments.sort();
+    let mut records = Vec::new();
+    for (_, path) in segments {
+        let text = fs::read_to_string(&path)?;
+        for line in text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+        {
+            records.push(
+                serde_json::from_str(line)
+                    .with_context(|| format!("{}: {line}", path.display()))?,
+            );
+        }
+    }
+    Ok(records)
+}
+
+/// The number in `audit-<UTC start>-<first seq>.jsonl`.
+fn first_sequence(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let stem = name.strip_prefix("audit-")?.strip_suffix(".jsonl")?;
+    stem.rsplit_once('-')?.1.parse().ok()
+}
+
+fn remove_stale_pins() {
+    let root = Path::new("/sys/fs/bpf");
+    for name in crate::scratch::names_in(root) {
+        if crate::scratch::is_stale(&name, "dbgov-test-") {
+            let _ = fs::remove_dir_all(root.join(name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_lists_sections_then_servers() {
+        let config = Config::default()
+            .port(5433)
+            .set("audit", "lossless", "true")
+            .with_defaults(Path::new("/tmp/x"))
+            .unwrap();
+        let text = config.to_toml();
+        assert!(
+            text.contains("[audit]\ndir = \"/tmp/x/audit\"\nlossless = true\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("[[server]]\nprotocol = \"postgresql\"\nport = 5433\n"),
+            "{text}"
+        );
+        assert_eq!(
+            config.path("audit", "dir").unwrap(),
+            Path::new("/tmp/x/audit")
+        );
+    }
+
+    #[test]
+    fn segments_are_read_in_order_without_a_torn_line() {
+        let scratch = Scratch::new("journal-test").unwrap();
+        let write = |name: &str, text: &str| fs::write(scratch.path().join(name), text).unwrap();
+        write(
+            "audit-20261122T000100Z-10.jsonl",
+            "{\"seq\":10}\n{\"seq\":1",
+        );
+        write("audit-20261122T000000Z-9.jsonl", "{\"seq\":9}\n");
+        write("audit-20261122T000000Z-9.torn", "{");
+        let numbers: Vec<u64> = read_journal(scratch.path())
+            .unwrap()
+            .iter()
+            .filter_map(|record| record["seq"].as_u64())
+            .collect();
+        assert_eq!(numbers, [9, 10]);
+    }
+}

@@ -1,0 +1,123 @@
+//! The foreign drivers of the test group `drivers`, into the target directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+use dbgov_tests::drivers::{JDBC_JAR, directory};
+
+use super::packages::{self, Need};
+use crate::shell::{self, find_program};
+
+const PYTHON_PACKAGES: &[&str] = &["psycopg[binary]>=3.1,<4", "asyncpg>=0.29,<1"];
+const NODE_PACKAGE: &str = "pg@8";
+/// Debian's own Python: its venv module is a package of its own.
+const SYSTEM_PYTHON: &str = "/usr/bin/python3";
+
+pub(super) fn provide() -> Result<()> {
+    let made = directory();
+    fs::create_dir_all(&made)?;
+    let made = made.canonicalize()?;
+    let venv_is_current = stamp(&made, "python").holds(&PYTHON_PACKAGES.join("\n"))
+        && made.join("venv/bin/python").exists();
+    let venv_works = || {
+        shell::capture(Command::new(SYSTEM_PYTHON).args(["-c", "import venv, ensurepip"])).is_some()
+    };
+    packages::provide(&[
+        Need::new(
+            "Python with venv, for psycopg and asyncpg",
+            &["python3", "python3-venv"],
+            venv_is_current || venv_works(),
+        ),
+        Need::new(
+            "Node and npm, for node-postgres",
+            &["nodejs", "npm"],
+            find_program("node").is_some() && find_program("npm").is_some(),
+        ),
+        Need::new(
+            "a Java compiler, for JDBC",
+            &["default-jdk-headless"],
+            find_program("javac").is_some(),
+        ),
+        Need::new(
+            "PostgreSQL's JDBC driver",
+            &["libpostgresql-jdbc-java"],
+            Path::new(JDBC_JAR).exists(),
+        ),
+    ])?;
+    if !venv_is_current {
+        python(&made)?;
+    }
+    node(&made)?;
+    java(&made)?;
+    shell::say(format_args!("foreign drivers: {}", made.display()));
+    Ok(())
+}
+
+fn python(made: &Path) -> Result<()> {
+    let venv = made.join("venv");
+    shell::run(
+        Command::new(SYSTEM_PYTHON)
+            .args(["-m", "venv", "--clear"])
+            .arg(&venv),
+    )?;
+    shell::run(
+        Command::new(venv.join("bin/pip"))
+            .args(["install", "--quiet"])
+            .args(PYTHON_PACKAGES),
+    )?;
+    stamp(made, "python").set(&PYTHON_PACKAGES.join("\n"))
+}
+
+fn node(made: &Path) -> Result<()> {
+    let dir = made.join("node");
+    if stamp(made, "node").holds(NODE_PACKAGE) && dir.join("node_modules/pg/package.json").exists()
+    {
+        return Ok(());
+    }
+    fs::create_dir_all(&dir)?;
+    let quiet = [
+        "install",
+        "--no-save",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+        "--prefix",
+    ];
+    shell::run(Command::new("npm").args(quiet).arg(&dir).arg(NODE_PACKAGE))?;
+    stamp(made, "node").set(NODE_PACKAGE)
+}
+
+fn java(made: &Path) -> Result<()> {
+    let source = dbgov_tests::workspace().join("tests/drivers/JdbcDriver.java");
+    let text = fs::read_to_string(&source)?;
+    let classes = made.join("java");
+    if stamp(made, "java").holds(&text) && classes.join("JdbcDriver.class").exists() {
+        return Ok(());
+    }
+    shell::run(
+        Command::new("javac")
+            .args(["-cp", JDBC_JAR, "-d"])
+            .arg(&classes)
+            .arg(&source),
+    )?;
+    stamp(made, "java").set(&text)
+}
+
+/// A file that remembers what a part was made from.
+struct Stamp(PathBuf);
+
+fn stamp(made: &Path, part: &str) -> Stamp {
+    Stamp(made.join(format!("{part}.stamp")))
+}
+
+impl Stamp {
+    fn holds(&self, content: &str) -> bool {
+        fs::read_to_string(&self.0).is_ok_and(|stamped| stamped == content)
+    }
+
+    fn set(&self, content: &str) -> Result<()> {
+        Ok(fs::write(&self.0, content)?)
+    }
+}

@@ -1,0 +1,52 @@
+//! `cargo xtask setup`: finds what is needed, installs what is missing, and says what it does and why.
+
+mod drivers;
+pub(crate) mod kernel;
+mod packages;
+mod postgres;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these parts
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+/// What can be set up on its own.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Compiler and linker for the kernel programs
+    Kernel,
+    /// PostgreSQL and network tools: the end-to-end tests and the demo
+    Postgres,
+    /// Python, Node and Java clients: the test group `drivers`
+    Drivers,
+    /// pgaudit, pgbouncer and bpftool: the bench
+    Bench,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.only.is_empty() {
+        provide(&[Part::Kernel, Part::Postgres, Part::Drivers])
+    } else {
+        provide(&args.only)
+    }
+}
+
+pub(crate) fn provide(parts: &[Part]) -> Result<()> {
+    for part in parts {
+        match part {
+            Part::Kernel => {
+                let tools = kernel::provide()?;
+                crate::shell::say(format_args!("kernel build tools: {tools}"));
+            }
+            Part::Postgres => postgres::provide()?,
+            Part::Drivers => drivers::provide()?,
+            Part::Bench => postgres::provide_bench()?,
+        }
+    }
+    Ok(())
+}
