@@ -15,7 +15,9 @@ impl Clock {
     pub fn boot() -> Self {
         let boot = now_ns(ClockId::CLOCK_BOOTTIME);
         let unix = now_ns(ClockId::CLOCK_REALTIME);
-        Clock { ahead_ns: i128::from(unix) - i128::from(boot) }
+        Clock {
+            ahead_ns: i128::from(unix) - i128::from(boot),
+        }
     }
 
     /// For events stamped with the time of day (a capture file).
@@ -41,6 +43,10 @@ pub fn unix_ns() -> u64 {
 
 fn now_ns(clock: ClockId) -> u64 {
     // Both clocks are in every kernel dbgov runs on; zero would only misdate records.
-    let Ok(time) = clock_gettime(clock) else { return 0 };
-    (time.tv_sec() as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec() as u64)
+    let Ok(time) = clock_gettime(clock) else {
+        return 0;
+    };
+    (time.tv_sec() as u64)
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.tv_nsec() as u64)
 }

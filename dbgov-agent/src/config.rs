@@ -14,11 +14,19 @@ pub const POSTGRESQL_PORT: u16 = 5432;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read the configuration {path}: {source}; give another with --config FILE, or leave it out for the defaults")]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error(
+        "cannot read the configuration {path}: {source}; give another with --config FILE, or leave it out for the defaults"
+    )]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     // toml's message shows line, column and the line itself.
     #[error("{path}: {source}")]
-    Parse { path: PathBuf, source: Box<toml::de::Error> },
+    Parse {
+        path: PathBuf,
+        source: Box<toml::de::Error>,
+    },
     #[error("{path}: {what}")]
     Value { path: PathBuf, what: String },
 }
@@ -140,22 +148,32 @@ impl Config {
             None if default.exists() => default,
             None => return Ok((Config::default(), None)),
         };
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok((Config::parse(&text, path)?, Some(path.to_owned())))
     }
 
     pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-        let config: Config = toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let config: Config = toml::from_str(text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
         match config.problem() {
-            Some(what) => Err(ConfigError::Value { path: path.to_owned(), what }),
+            Some(what) => Err(ConfigError::Value {
+                path: path.to_owned(),
+                what,
+            }),
             None => Ok(config),
         }
     }
 
     fn problem(&self) -> Option<String> {
-        for (section, present) in [("policy", self.policy.is_some()), ("sink", self.sink.is_some())] {
+        for (section, present) in [
+            ("policy", self.policy.is_some()),
+            ("sink", self.sink.is_some()),
+        ] {
             if present {
                 return Some(format!(
                     "[{section}] is not in this version, which only observes and writes the journal: remove the section"
@@ -166,7 +184,9 @@ impl Config {
             return Some("[audit] lossless = true needs the gate, which is not in this version: set it to false".to_owned());
         }
         let ring = self.capture.ring_bytes;
-        if !ring.is_power_of_two() || !(PACKET_RING_BYTES_MIN..=PACKET_RING_BYTES_MAX).contains(&ring) {
+        if !ring.is_power_of_two()
+            || !(PACKET_RING_BYTES_MIN..=PACKET_RING_BYTES_MAX).contains(&ring)
+        {
             return Some(format!(
                 "[capture] ring_bytes = {ring}: give a power of two from {PACKET_RING_BYTES_MIN} to {PACKET_RING_BYTES_MAX}"
             ));
@@ -227,21 +247,36 @@ mod tests {
 
     #[test]
     fn configured_servers_are_the_only_ones_unless_discovery_is_asked_for() {
-        let config = parse("[[server]]\nport = 6000\n[[server]]\nprotocol = \"postgresql\"\nport = 6001").unwrap();
+        let config =
+            parse("[[server]]\nport = 6000\n[[server]]\nprotocol = \"postgresql\"\nport = 6001")
+                .unwrap();
         assert_eq!(config.ports(), [6000, 6001]);
         assert!(!config.discovers());
-        assert!(parse("[capture]\ndiscover = true\n[[server]]\nport = 6000").unwrap().discovers());
+        assert!(
+            parse("[capture]\ndiscover = true\n[[server]]\nport = 6000")
+                .unwrap()
+                .discovers()
+        );
     }
 
     #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, expected) in [
             ("[audit]\ndri = \"/x\"", "line 2, column 1"),
-            ("[audit]\ndri = \"/x\"", "unknown field `dri`, expected one of `dir`"),
+            (
+                "[audit]\ndri = \"/x\"",
+                "unknown field `dri`, expected one of `dir`",
+            ),
             ("[[server]]\nport = 70000", "line 2, column 8"),
             ("[[server]]\nport = 0", "give the port"),
-            ("[[server]]\nprotocol = \"oracle\"\nport = 1", "unknown variant `oracle`, expected `postgresql`"),
-            ("[policy]\nfile = \"policy.toml\"", "[policy] is not in this version"),
+            (
+                "[[server]]\nprotocol = \"oracle\"\nport = 1",
+                "unknown variant `oracle`, expected `postgresql`",
+            ),
+            (
+                "[policy]\nfile = \"policy.toml\"",
+                "[policy] is not in this version",
+            ),
             ("[[sink]]\nname = \"siem\"", "[sink] is not in this version"),
             ("[audit]\nlossless = true", "needs the gate"),
             ("[capture]\nring_bytes = 5000000", "power of two"),

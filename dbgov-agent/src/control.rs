@@ -23,12 +23,22 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    #[error("another dbgov is running and answers on {0}: stop it, or set another [agent] control_socket")]
+    #[error(
+        "another dbgov is running and answers on {0}: stop it, or set another [agent] control_socket"
+    )]
     InUse(PathBuf),
     #[error("cannot make the control socket {path}: {source}; set another [agent] control_socket")]
-    Bind { path: PathBuf, source: std::io::Error },
-    #[error("no dbgov answers on {path} ({source}): start it with `dbgov run`, or name its configuration with --config")]
-    NotRunning { path: PathBuf, source: std::io::Error },
+    Bind {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "no dbgov answers on {path} ({source}): start it with `dbgov run`, or name its configuration with --config"
+    )]
+    NotRunning {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the control socket {0} is root's: run this with sudo")]
     NotPermitted(PathBuf),
     #[error("the agent on {0} did not answer in its own words; is it another version?")]
@@ -49,18 +59,26 @@ pub struct Control {
 
 impl Control {
     pub fn bind(path: &Path) -> Result<Control, ControlError> {
-        let failed = |source| ControlError::Bind { path: path.to_owned(), source };
+        let failed = |source| ControlError::Bind {
+            path: path.to_owned(),
+            source,
+        };
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir).map_err(failed)?;
         }
         match UnixStream::connect(path) {
             Ok(_) => return Err(ControlError::InUse(path.to_owned())),
             // Left behind by an agent that was killed.
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path).map_err(failed)?,
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(failed)?
+            }
             Err(_) => {}
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        let control = Control { listener, path: path.to_owned() };
+        let control = Control {
+            listener,
+            path: path.to_owned(),
+        };
         std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
         Ok(control)
     }
@@ -70,15 +88,17 @@ impl Control {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let path = self.path.clone();
-        let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-            for stream in self.listener.incoming() {
-                if stopped.load(Ordering::Acquire) {
-                    return;
+        let thread = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || {
+                for stream in self.listener.incoming() {
+                    if stopped.load(Ordering::Acquire) {
+                        return;
+                    }
+                    // A client that breaks off is its own concern.
+                    let _ = stream.and_then(|stream| answer(&stream, &shared));
                 }
-                // A client that breaks off is its own concern.
-                let _ = stream.and_then(|stream| answer(&stream, &shared));
-            }
-        })?;
+            })?;
         Ok(Serving { thread, stop, path })
     }
 }
@@ -122,15 +142,21 @@ fn answer(mut stream: &UnixStream, shared: &Shared) -> std::io::Result<()> {
 pub fn status(path: &Path) -> Result<Status, ControlError> {
     let failed = |source: std::io::Error| match source.kind() {
         ErrorKind::PermissionDenied => ControlError::NotPermitted(path.to_owned()),
-        _ => ControlError::NotRunning { path: path.to_owned(), source },
+        _ => ControlError::NotRunning {
+            path: path.to_owned(),
+            source,
+        },
     };
     let stream = UnixStream::connect(path).map_err(failed)?;
     stream.set_read_timeout(Some(TIMEOUT)).map_err(failed)?;
-    let mut request = serde_json::to_vec(&Request::Status).map_err(|_| ControlError::Answer(path.to_owned()))?;
+    let mut request =
+        serde_json::to_vec(&Request::Status).map_err(|_| ControlError::Answer(path.to_owned()))?;
     request.push(b'\n');
     (&stream).write_all(&request).map_err(failed)?;
     let mut line = String::new();
-    BufReader::new(stream.take(ANSWER_BYTES_MAX)).read_line(&mut line).map_err(failed)?;
+    BufReader::new(stream.take(ANSWER_BYTES_MAX))
+        .read_line(&mut line)
+        .map_err(failed)?;
     serde_json::from_str(&line).map_err(|_| ControlError::Answer(path.to_owned()))
 }
 
@@ -142,11 +168,20 @@ mod tests {
     fn a_status_crosses_the_socket_and_the_file_goes_with_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run/control.sock");
-        assert!(matches!(status(&path), Err(ControlError::NotRunning { .. })));
-        let shared = Arc::new(Shared::new(Status { node: "host-1".to_owned(), ..Status::default() }));
+        assert!(matches!(
+            status(&path),
+            Err(ControlError::NotRunning { .. })
+        ));
+        let shared = Arc::new(Shared::new(Status {
+            node: "host-1".to_owned(),
+            ..Status::default()
+        }));
         let serving = Control::bind(&path).unwrap().serve(shared).unwrap();
         assert_eq!(status(&path).unwrap().node, "host-1");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert!(matches!(Control::bind(&path), Err(ControlError::InUse(_))));
         serving.stop();
         assert!(!path.exists());
@@ -165,7 +200,10 @@ mod tests {
     fn garbage_gets_an_error_and_the_next_is_served() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
-        let serving = Control::bind(&path).unwrap().serve(Arc::new(Shared::new(Status::default()))).unwrap();
+        let serving = Control::bind(&path)
+            .unwrap()
+            .serve(Arc::new(Shared::new(Status::default())))
+            .unwrap();
         let mut stream = UnixStream::connect(&path).unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
         let mut reply = String::new();

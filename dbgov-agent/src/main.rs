@@ -1,5 +1,6 @@
 //! The command line of dbgov.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,9 +42,7 @@ enum Command {
         command: AuditCommand,
     },
     /// Run the pipeline on a pcap or pcapng file, without privileges; records to stdout
-    Replay {
-        file: PathBuf,
-    },
+    Replay { file: PathBuf },
 }
 
 #[derive(Subcommand)]
@@ -70,6 +69,7 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(&cli) {
         Ok(code) => code,
@@ -93,7 +93,14 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Run { quiet } => command::run::run(config, *quiet)?,
         Command::Status { json } => return command::status::run(config, *json),
         Command::Doctor { json } => return command::doctor::command(config, *json),
-        Command::Audit { command: AuditCommand::Tail { lines, follow, json } } => {
+        Command::Audit {
+            command:
+                AuditCommand::Tail {
+                    lines,
+                    follow,
+                    json,
+                },
+        } => {
             command::tail::run(config, *lines, *follow, *json)?;
         }
         Command::Replay { file } => command::replay::run(config, file)?,

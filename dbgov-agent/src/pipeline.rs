@@ -47,7 +47,11 @@ impl Governed {
     }
 
     pub fn all_ports(&self) -> HashSet<u16> {
-        self.ports.iter().copied().chain(self.found.iter().map(|(_, port)| *port)).collect()
+        self.ports
+            .iter()
+            .copied()
+            .chain(self.found.iter().map(|(_, port)| *port))
+            .collect()
     }
 }
 
@@ -135,7 +139,9 @@ impl Pipeline {
 
     /// Whether a session's end may pass without an event.
     pub fn has_midstream(&self) -> bool {
-        self.connections.values().any(|connection| connection.session.is_midstream())
+        self.connections
+            .values()
+            .any(|connection| connection.session.is_midstream())
     }
 
     /// Connections since start.
@@ -155,7 +161,14 @@ impl Pipeline {
     /// Something passed on a governed connection.
     pub fn captured(&mut self, event: Captured<'_>) {
         match event {
-            Captured::Open { cookie, at, ends, netns_cookie, request_seq, response_seq } => {
+            Captured::Open {
+                cookie,
+                at,
+                ends,
+                netns_cookie,
+                request_seq,
+                response_seq,
+            } => {
                 if self.ignored(cookie, netns_cookie, ends.local.port()) {
                     return;
                 }
@@ -163,34 +176,79 @@ impl Pipeline {
                 self.open(cookie, at, ends, netns_cookie, start, Some(response_seq));
                 self.first_request(cookie, &ends);
             }
-            Captured::Seen { cookie, at, ends, netns_cookie } => {
-                if self.connections.contains_key(&cookie) || self.ignored(cookie, netns_cookie, ends.local.port()) {
+            Captured::Seen {
+                cookie,
+                at,
+                ends,
+                netns_cookie,
+            } => {
+                if self.connections.contains_key(&cookie)
+                    || self.ignored(cookie, netns_cookie, ends.local.port())
+                {
                     return;
                 }
                 self.open(cookie, at, ends, netns_cookie, Start::Unknown, None);
                 self.commands.push(Command::LookUpExisting);
             }
-            Captured::Request { cookie, at, seq, lost_bytes, payload, .. } => {
-                self.with(cookie, |connection, events| connection.request(at, seq, lost_bytes, payload, events));
+            Captured::Request {
+                cookie,
+                at,
+                seq,
+                lost_bytes,
+                payload,
+                ..
+            } => {
+                self.with(cookie, |connection, events| {
+                    connection.request(at, seq, lost_bytes, payload, events)
+                });
             }
-            Captured::FirstRequest { at, ends, seq, missing_bytes, payload } => {
+            Captured::FirstRequest {
+                at,
+                ends,
+                seq,
+                missing_bytes,
+                payload,
+            } => {
                 if self.first_requests.len() >= FIRST_REQUESTS_MAX {
                     self.first_requests.pop_front();
                 }
-                let first = FirstRequest { at, seq, missing_bytes, payload: payload.into() };
+                let first = FirstRequest {
+                    at,
+                    seq,
+                    missing_bytes,
+                    payload: payload.into(),
+                };
                 self.first_requests.insert(ends, first);
             }
             Captured::Response(response) => {
-                self.with(response.cookie, |connection, events| connection.response(&response, events));
+                self.with(response.cookie, |connection, events| {
+                    connection.response(&response, events)
+                });
             }
-            Captured::Fin { cookie, at, direction, reset, seq } => {
-                self.with(cookie, |connection, _| connection.fin(at, direction, reset, seq));
+            Captured::Fin {
+                cookie,
+                at,
+                direction,
+                reset,
+                seq,
+            } => {
+                self.with(cookie, |connection, _| {
+                    connection.fin(at, direction, reset, seq)
+                });
             }
             Captured::Close { cookie, at, totals } => self.close(cookie, at, Some(totals), "gone"),
-            Captured::Client { cookie, at, ends, connect } => {
-                let netns = connect.map(|c| c.netns_cookie).filter(|_| self.netns_cookies);
+            Captured::Client {
+                cookie,
+                at,
+                ends,
+                connect,
+            } => {
+                let netns = connect
+                    .map(|c| c.netns_cookie)
+                    .filter(|_| self.netns_cookies);
                 let addresses = Addresses::new(ends.local, ends.remote, netns);
-                if let Some((session, process)) = self.joiner.client_established(cookie, addresses, at)
+                if let Some((session, process)) =
+                    self.joiner.client_established(cookie, addresses, at)
                     && let Some(connection) = self.connections.get_mut(&session)
                 {
                     connection.session.set_client(process);
@@ -200,26 +258,50 @@ impl Pipeline {
     }
 
     /// Takes a connection that is older than the agent, or fills in what was found out about one.
-    pub fn existing(&mut self, found: &ExistingConnection, client: Option<Arc<Process>>, at: TimeNs) {
+    pub fn existing(
+        &mut self,
+        found: &ExistingConnection,
+        client: Option<Arc<Process>>,
+        at: TimeNs,
+    ) {
         let cookie = found.server_cookie;
         if !self.connections.contains_key(&cookie) {
-            if !self.governed.has(found.server_netns_cookie, found.server_addr.port()) {
+            if !self
+                .governed
+                .has(found.server_netns_cookie, found.server_addr.port())
+            {
                 return;
             }
-            let ends = Ends { local: found.server_addr, remote: found.client_addr };
-            self.open(cookie, at, ends, found.server_netns_cookie, Start::Unknown, None);
+            let ends = Ends {
+                local: found.server_addr,
+                remote: found.client_addr,
+            };
+            self.open(
+                cookie,
+                at,
+                ends,
+                found.server_netns_cookie,
+                Start::Unknown,
+                None,
+            );
         }
         let Some(connection) = self.connections.get_mut(&cookie) else {
             return;
         };
         let session = &mut connection.session;
-        if session.client.is_none() && let Some(client) = client {
+        if session.client.is_none()
+            && let Some(client) = client
+        {
             session.set_client(client);
         }
-        if session.server_pid.is_none() && let Some(pid) = found.server_pid {
+        if session.server_pid.is_none()
+            && let Some(pid) = found.server_pid
+        {
             session.set_server_pid(pid);
         }
-        if let Some(title) = &found.backend_title && session.decoder.facts().user.is_none() {
+        if let Some(title) = &found.backend_title
+            && session.decoder.facts().user.is_none()
+        {
             session.decoder.set_facts(|facts| {
                 facts.user = Some(title.user.clone());
                 facts.database = Some(title.database.clone());
@@ -256,7 +338,11 @@ impl Pipeline {
         let late: Vec<u64> = self
             .connections
             .iter()
-            .filter(|(_, c)| c.request.waiting_since().is_some_and(|since| now.saturating_sub(since) > HOLE_TIMEOUT_NS))
+            .filter(|(_, c)| {
+                c.request
+                    .waiting_since()
+                    .is_some_and(|since| now.saturating_sub(since) > HOLE_TIMEOUT_NS)
+            })
             .map(|(cookie, _)| *cookie)
             .collect();
         for cookie in late {
@@ -302,7 +388,11 @@ impl Pipeline {
         // A cookie is never used twice; one that is known belongs to a connection that was taken over before.
         self.close(cookie, at, None, "gone");
         let midstream = response_seq.is_none();
-        let joined = if midstream { Joined::Midstream } else { Joined::Start };
+        let joined = if midstream {
+            Joined::Midstream
+        } else {
+            Joined::Start
+        };
         let decoder = Decoder::new(joined, self.limits.clone());
         let id = format!("{:x}-{cookie:x}", self.recorder.clock.unix_ns(at));
         let mut session = Session::new(id, decoder, ends.remote, ends.local, midstream, at);
@@ -337,7 +427,9 @@ impl Pipeline {
         self.with(cookie, |connection, events| {
             connection.request(first.at, first.seq, 0, &first.payload, events);
             if first.missing_bytes > 0 {
-                connection.request.lost(first.missing_bytes, GapCause::Unparsed);
+                connection
+                    .request
+                    .lost(first.missing_bytes, GapCause::Unparsed);
             }
         });
     }
@@ -348,7 +440,9 @@ impl Pipeline {
         };
         work(connection, &mut self.events);
         if !self.events.is_empty() {
-            connection.session.record(&mut self.events, &mut self.recorder);
+            connection
+                .session
+                .record(&mut self.events, &mut self.recorder);
         }
     }
 
@@ -358,17 +452,28 @@ impl Pipeline {
         };
         self.joiner.session_closed(&connection.addresses);
         connection.end(at, totals, &mut self.events);
-        connection.session.record(&mut self.events, &mut self.recorder);
+        connection
+            .session
+            .record(&mut self.events, &mut self.recorder);
         let bytes = totals.map_or((connection.request_bytes, connection.response_bytes), |t| {
             (t.request_bytes, t.response_bytes)
         });
         let reason = connection.close_reason(otherwise);
-        connection.session.close(at, reason, bytes, &mut self.recorder);
+        connection
+            .session
+            .close(at, reason, bytes, &mut self.recorder);
     }
 }
 
 impl Connection {
-    fn request(&mut self, at: TimeNs, seq: u32, lost_bytes: u64, payload: &[u8], events: &mut Vec<Event>) {
+    fn request(
+        &mut self,
+        at: TimeNs,
+        seq: u32,
+        lost_bytes: u64,
+        payload: &[u8],
+        events: &mut Vec<Event>,
+    ) {
         self.last_at = at;
         self.request_bytes += payload.len() as u64;
         let decoder = &mut self.session.decoder;
@@ -378,7 +483,8 @@ impl Connection {
             // The server got what the ring had no room for: no use waiting for it.
             self.request_lost = lost_bytes;
             self.request.lost(newly_lost, GapCause::RingFull);
-            self.request.skip_to(at, seq, GapCause::RingFull, &mut deliver);
+            self.request
+                .skip_to(at, seq, GapCause::RingFull, &mut deliver);
         }
         self.request.segment(at, seq, payload, &mut deliver);
     }
@@ -389,15 +495,28 @@ impl Connection {
         self.response_bytes += u64::from(response.seq_end.wrapping_sub(response.seq));
         // What the server acknowledges it has; a hole before that is one of ours.
         let decoder = &mut self.session.decoder;
-        self.request.acknowledged(at, response.ack, GapCause::Missing, &mut |output| {
-            request_output(decoder, output, events)
-        });
+        self.request
+            .acknowledged(at, response.ack, GapCause::Missing, &mut |output| {
+                request_output(decoder, output, events)
+            });
         let decoder = &mut self.session.decoder;
-        let missed = self.response_seq.map_or(0, |expected| response.seq.wrapping_sub(expected));
+        let missed = self
+            .response_seq
+            .map_or(0, |expected| response.seq.wrapping_sub(expected));
         let newly_lost = response.lost_bytes.saturating_sub(self.response_lost);
         if missed > 0 || (response.resync && decoder.response_in_step()) {
-            let cause = if newly_lost > 0 { GapCause::RingFull } else { GapCause::Missing };
-            decoder.gap(Direction::Response, at, Some(u64::from(missed)), cause, events);
+            let cause = if newly_lost > 0 {
+                GapCause::RingFull
+            } else {
+                GapCause::Missing
+            };
+            decoder.gap(
+                Direction::Response,
+                at,
+                Some(u64::from(missed)),
+                cause,
+                events,
+            );
         }
         self.response_lost = response.lost_bytes;
         self.response_seq = Some(response.seq_end);
@@ -424,7 +543,9 @@ impl Connection {
 
     fn flush(&mut self, at: TimeNs, events: &mut Vec<Event>) {
         let decoder = &mut self.session.decoder;
-        self.request.flush(at, GapCause::Missing, &mut |output| request_output(decoder, output, events));
+        self.request.flush(at, GapCause::Missing, &mut |output| {
+            request_output(decoder, output, events)
+        });
     }
 
     fn is_over(&self) -> bool {
@@ -438,9 +559,19 @@ impl Connection {
         }
         self.flush(at, events);
         let decoder = &mut self.session.decoder;
-        let lost = totals.map_or(0, |totals| totals.response_lost_bytes.saturating_sub(self.response_lost));
+        let lost = totals.map_or(0, |totals| {
+            totals
+                .response_lost_bytes
+                .saturating_sub(self.response_lost)
+        });
         if lost > 0 && decoder.response_in_step() {
-            decoder.gap(Direction::Response, at, Some(lost), GapCause::RingFull, events);
+            decoder.gap(
+                Direction::Response,
+                at,
+                Some(lost),
+                GapCause::RingFull,
+                events,
+            );
         }
         decoder.end(at, events);
     }
@@ -458,7 +589,8 @@ impl Connection {
 fn request_output(decoder: &mut Decoder, output: Output<'_>, events: &mut Vec<Event>) {
     match output {
         Output::Bytes { at, bytes, .. } => decoder.data(Direction::Request, at, bytes, events),
-        Output::Gap { at, bytes, cause } => decoder.gap(Direction::Request, at, Some(bytes), cause, events),
+        Output::Gap { at, bytes, cause } => {
+            decoder.gap(Direction::Request, at, Some(bytes), cause, events)
+        }
     }
 }
-

@@ -33,7 +33,12 @@ pub struct Passed {
 
 impl Replay {
     pub fn new(limits: Limits) -> Self {
-        Replay { flows: HashMap::new(), limits, recorder: Recorder::new(Clock::unix()), events: Vec::new() }
+        Replay {
+            flows: HashMap::new(),
+            limits,
+            recorder: Recorder::new(Clock::unix()),
+            events: Vec::new(),
+        }
     }
 
     /// Reads the file to its end; `each` is called whenever records may be waiting. After an error (a file that is cut)
@@ -66,22 +71,53 @@ impl Replay {
 
     fn flow(&mut self, event: FlowEvent<'_>, passed: &mut Passed) {
         let id = match event {
-            FlowEvent::Open { flow, at, client, server, midstream } => {
+            FlowEvent::Open {
+                flow,
+                at,
+                client,
+                server,
+                midstream,
+            } => {
                 passed.connections += 1;
-                let joined = if midstream { Joined::Midstream } else { Joined::Start };
+                let joined = if midstream {
+                    Joined::Midstream
+                } else {
+                    Joined::Start
+                };
                 let decoder = Decoder::new(joined, self.limits.clone());
-                let session = Session::new(format!("{at:x}-{flow:x}"), decoder, client, server, midstream, at);
-                self.flows.insert(flow, Flow { session, request_bytes: 0, response_bytes: 0 });
+                let session = Session::new(
+                    format!("{at:x}-{flow:x}"),
+                    decoder,
+                    client,
+                    server,
+                    midstream,
+                    at,
+                );
+                self.flows.insert(
+                    flow,
+                    Flow {
+                        session,
+                        request_bytes: 0,
+                        response_bytes: 0,
+                    },
+                );
                 return;
             }
-            FlowEvent::Data { flow, .. } | FlowEvent::Gap { flow, .. } | FlowEvent::Close { flow, .. } => flow,
+            FlowEvent::Data { flow, .. }
+            | FlowEvent::Gap { flow, .. }
+            | FlowEvent::Close { flow, .. } => flow,
         };
         let Some(flow) = self.flows.get_mut(&id) else {
             return;
         };
         let decoder = &mut flow.session.decoder;
         match event {
-            FlowEvent::Data { at, direction, bytes, .. } => {
+            FlowEvent::Data {
+                at,
+                direction,
+                bytes,
+                ..
+            } => {
                 match direction {
                     Direction::Request => flow.request_bytes += bytes.len() as u64,
                     Direction::Response => flow.response_bytes += bytes.len() as u64,
@@ -92,7 +128,13 @@ impl Replay {
                     decoder.data(direction, at, bytes, &mut self.events);
                 }
             }
-            FlowEvent::Gap { at, direction, bytes, cause, .. } => {
+            FlowEvent::Gap {
+                at,
+                direction,
+                bytes,
+                cause,
+                ..
+            } => {
                 decoder.gap(direction, at, bytes, cause, &mut self.events);
             }
             FlowEvent::Close { at, .. } => decoder.end(at, &mut self.events),

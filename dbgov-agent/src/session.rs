@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::audit::record::{
-    self, CancelBlock, CloseBlock, ErrorBlock, GapBlock, Kind, Record, Rendered, ResultBlock, StatementBlock,
+    self, CancelBlock, CloseBlock, ErrorBlock, GapBlock, Kind, Record, Rendered, ResultBlock,
+    StatementBlock,
 };
 use crate::clock::Clock;
 use crate::identity::{Process, identity};
@@ -25,7 +26,12 @@ pub struct Recorder {
 
 impl Recorder {
     pub fn new(clock: Clock) -> Self {
-        Recorder { clock, facts: FactsCache::new(Dialect::Postgres), records: Vec::new(), statements: 0 }
+        Recorder {
+            clock,
+            facts: FactsCache::new(Dialect::Postgres),
+            records: Vec::new(),
+            statements: 0,
+        }
     }
 
     pub fn push(&mut self, record: Record) {
@@ -69,7 +75,14 @@ struct Blocks {
 }
 
 impl Session {
-    pub fn new(id: String, decoder: Decoder, client_addr: SocketAddr, server_addr: SocketAddr, midstream: bool, at: TimeNs) -> Self {
+    pub fn new(
+        id: String,
+        decoder: Decoder,
+        client_addr: SocketAddr,
+        server_addr: SocketAddr,
+        midstream: bool,
+        at: TimeNs,
+    ) -> Self {
         Session {
             decoder,
             client_addr,
@@ -126,7 +139,13 @@ impl Session {
             Event::Statement(statement) => self.statement(*statement, recorder),
             Event::Cancel { at, backend_pid } => {
                 let record = self.base(Kind::Cancel, at, recorder);
-                recorder.push(Record { cancel: Some(CancelBlock { backend_pid, session: None }), ..record });
+                recorder.push(Record {
+                    cancel: Some(CancelBlock {
+                        backend_pid,
+                        session: None,
+                    }),
+                    ..record
+                });
             }
             Event::SessionError { at, error } => {
                 self.errors += 1;
@@ -137,30 +156,60 @@ impl Session {
                     severity: Some(error.severity),
                     ..ErrorBlock::default()
                 };
-                recorder.push(Record { error: Some(error), ..record });
+                recorder.push(Record {
+                    error: Some(error),
+                    ..record
+                });
             }
-            Event::ProtocolError { at, direction, reason } => {
+            Event::ProtocolError {
+                at,
+                direction,
+                reason,
+            } => {
                 let record = self.base(Kind::ProtocolError, at, recorder);
                 let error = ErrorBlock {
                     direction: Some(name(direction)),
                     reason: Some(reason.to_owned()),
                     ..ErrorBlock::default()
                 };
-                recorder.push(Record { error: Some(error), ..record });
+                recorder.push(Record {
+                    error: Some(error),
+                    ..record
+                });
             }
-            Event::Gap { at, direction, bytes, cause } => self.gap(at, direction, bytes, cause, recorder),
+            Event::Gap {
+                at,
+                direction,
+                bytes,
+                cause,
+            } => self.gap(at, direction, bytes, cause, recorder),
             Event::Terminate { .. } => self.terminated = true,
         }
     }
 
-    fn gap(&mut self, at: TimeNs, direction: Direction, bytes: Option<u64>, cause: GapCause, recorder: &mut Recorder) {
+    fn gap(
+        &mut self,
+        at: TimeNs,
+        direction: Direction,
+        bytes: Option<u64>,
+        cause: GapCause,
+        recorder: &mut Recorder,
+    ) {
         match direction {
             Direction::Request => self.request_lost_bytes += bytes.unwrap_or(0),
             Direction::Response => self.response_lost_bytes += bytes.unwrap_or(0),
         }
         let record = self.base(Kind::Gap, at, recorder);
-        let gap = GapBlock { bytes, cause: cause.name(), direction: Some(name(direction)), ..GapBlock::default() };
-        recorder.push(Record { gap: Some(gap), ..record });
+        let gap = GapBlock {
+            bytes,
+            cause: cause.name(),
+            direction: Some(name(direction)),
+            ..GapBlock::default()
+        };
+        recorder.push(Record {
+            gap: Some(gap),
+            ..record
+        });
     }
 
     /// Writes the session_open record, once.
@@ -174,7 +223,13 @@ impl Session {
     }
 
     /// Writes the session_close record.
-    pub fn close(&mut self, at: TimeNs, reason: &'static str, bytes: (u64, u64), recorder: &mut Recorder) {
+    pub fn close(
+        &mut self,
+        at: TimeNs,
+        reason: &'static str,
+        bytes: (u64, u64),
+        recorder: &mut Recorder,
+    ) {
         let record = self.base(Kind::SessionClose, at, recorder);
         let close = CloseBlock {
             duration_us: at.saturating_sub(self.opened_at) / 1000,
@@ -186,7 +241,10 @@ impl Session {
             response_lost_bytes: self.response_lost_bytes,
             statements: self.statements,
         };
-        recorder.push(Record { close: Some(close), ..record });
+        recorder.push(Record {
+            close: Some(close),
+            ..record
+        });
     }
 
     fn statement(&mut self, statement: Statement, recorder: &mut Recorder) {
@@ -210,9 +268,19 @@ impl Session {
     }
 
     /// A record with time, session and identity.
-    fn base_with(&mut self, kind: Kind, at: TimeNs, facts: Arc<SessionFacts>, recorder: &Recorder) -> Record {
+    fn base_with(
+        &mut self,
+        kind: Kind,
+        at: TimeNs,
+        facts: Arc<SessionFacts>,
+        recorder: &Recorder,
+    ) -> Record {
         let mut record = Record::new(kind, recorder.clock.unix_ns(at));
-        if self.blocks.as_ref().is_none_or(|blocks| !Arc::ptr_eq(&blocks.facts, &facts)) {
+        if self
+            .blocks
+            .as_ref()
+            .is_none_or(|blocks| !Arc::ptr_eq(&blocks.facts, &facts))
+        {
             self.blocks = self.render(facts);
         }
         if let Some(blocks) = &self.blocks {
@@ -242,11 +310,19 @@ impl Session {
             tls: facts.opaque == Some(Opaque::Tls),
             user: facts.user.clone(),
         };
-        let who = identity(self.client.as_deref(), facts.user.as_deref(), Some(self.client_addr));
+        let who = identity(
+            self.client.as_deref(),
+            facts.user.as_deref(),
+            Some(self.client_addr),
+        );
         // Strings and numbers only: rendering them cannot fail.
         let session = Rendered::new(session).ok()?;
         let identity = Rendered::new(who).ok()?;
-        Some(Blocks { facts, session, identity })
+        Some(Blocks {
+            facts,
+            session,
+            identity,
+        })
     }
 }
 
@@ -266,7 +342,9 @@ fn result_block(statement: &Statement) -> ResultBlock {
     ResultBlock {
         copy_in_bytes: result.copy_in_bytes,
         copy_out_bytes: result.copy_out_bytes,
-        duration_us: result.finished_at.map(|at| at.saturating_sub(statement.sent_at) / 1000),
+        duration_us: result
+            .finished_at
+            .map(|at| at.saturating_sub(statement.sent_at) / 1000),
         error,
         message,
         rows: result.rows,

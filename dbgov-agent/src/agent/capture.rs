@@ -98,10 +98,21 @@ impl Capture {
     fn control(&mut self, state: &mut State) {
         while let Some(item) = self.rings.control.next() {
             match event::control(&item) {
-                Ok(Control::Connect { cookie, at, connect }) => {
+                Ok(Control::Connect {
+                    cookie,
+                    at,
+                    connect,
+                }) => {
                     let comm = comm(&connect.comm);
-                    let task = Task { pid: connect.pid, uid: connect.uid, comm: &comm, cgroup_id: connect.cgroup_id, at };
-                    self.pipeline.connecting(cookie, state.resolver.resolve(&task), at);
+                    let task = Task {
+                        pid: connect.pid,
+                        uid: connect.uid,
+                        comm: &comm,
+                        cgroup_id: connect.cgroup_id,
+                        at,
+                    };
+                    self.pipeline
+                        .connecting(cookie, state.resolver.resolve(&task), at);
                 }
                 Ok(Control::Listen { .. }) => self.host.request(Request::Servers),
                 Err(error) => malformed(state, error),
@@ -131,21 +142,30 @@ impl Capture {
         if records.is_empty() {
             return Ok(());
         }
-        self.journal.send(records).map_err(|_| AgentError::WriterEnded)
+        self.journal
+            .send(records)
+            .map_err(|_| AgentError::WriterEnded)
     }
 
     fn reports(&mut self, state: &mut State) -> Result<(), AgentError> {
         let _ = self.wake.read();
-        while let Ok(Report { governed, scan, existing }) = self.host.reports.try_recv() {
+        while let Ok(Report {
+            governed,
+            scan,
+            existing,
+        }) = self.host.reports.try_recv()
+        {
             if let Some(governed) = governed {
                 self.kernel.govern(governed.all_ports())?;
-                self.shared.update(|status| status.ports = sorted(governed.all_ports()));
+                self.shared
+                    .update(|status| status.ports = sorted(governed.all_ports()));
                 self.pipeline.govern(governed);
             }
             if let Some(scan) = scan {
                 self.shared.update(|status| {
                     status.servers = shown_servers(&scan);
-                    status.unix_sockets_unseen = scan.unix_listeners.iter().map(|l| l.path.clone()).collect();
+                    status.unix_sockets_unseen =
+                        scan.unix_listeners.iter().map(|l| l.path.clone()).collect();
                     status.problems = scan.problems.clone();
                 });
             }
@@ -166,13 +186,18 @@ impl Capture {
     }
 
     fn ready(&mut self) {
-        let hooks = self.kernel.programs().into_iter().map(|(program, id)| HookStatus { program, id }).collect();
+        let hooks = self
+            .kernel
+            .programs()
+            .into_iter()
+            .map(|(program, id)| HookStatus { program, id })
+            .collect();
         self.shared.update(|status| {
             status.ready = true;
             status.hooks = hooks;
         });
         tracing::info!("ready: capturing");
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
     }
 
     fn commands(&mut self, state: &mut State) {
@@ -222,7 +247,8 @@ impl Capture {
         self.shared.update(|status| {
             status.kernel = kernel;
             status.journal = journal;
-            (status.sessions, status.connections, status.statements) = (sessions, connections, statements);
+            (status.sessions, status.connections, status.statements) =
+                (sessions, connections, statements);
         });
     }
 
@@ -235,8 +261,14 @@ impl Capture {
         (state.conns_full, state.unparsed) = (conns_full, unparsed);
         for (packets, cause) in gaps.into_iter().filter(|(packets, _)| *packets > 0) {
             tracing::warn!(packets, cause = cause.name(), "packets were not followed");
-            let gap = GapBlock { cause: cause.name(), ..GapBlock::default() };
-            let record = Record { gap: Some(gap), ..Record::new(Kind::Gap, unix_ns()) };
+            let gap = GapBlock {
+                cause: cause.name(),
+                ..GapBlock::default()
+            };
+            let record = Record {
+                gap: Some(gap),
+                ..Record::new(Kind::Gap, unix_ns())
+            };
             self.pipeline.recorder().push(record);
         }
     }

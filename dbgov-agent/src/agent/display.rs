@@ -31,7 +31,9 @@ impl Display {
         let (sender, lines) = sync_channel::<Vec<u8>>(LINES_MAX);
         let left_out = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&left_out);
-        std::thread::Builder::new().name("display".to_owned()).spawn(move || show(&lines, &left_out))?;
+        std::thread::Builder::new()
+            .name("display".to_owned())
+            .spawn(move || show(&lines, &left_out))?;
         Ok(Some(Box::new(move |_, line| {
             if sender.try_send(line.to_vec()).is_err() {
                 counter.fetch_add(1, Ordering::Relaxed);
@@ -50,9 +52,20 @@ pub fn terminal() -> Option<Renderer> {
     })
 }
 
+nix::ioctl_read_bad!(
+    /// Columns and rows of a terminal (tty_ioctl(4)).
+    window_size,
+    libc::TIOCGWINSZ,
+    libc::winsize
+);
+
 fn terminal_columns() -> Option<usize> {
-    nix::ioctl_read_bad!(window_size, libc::TIOCGWINSZ, libc::winsize);
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     // SAFETY: TIOCGWINSZ writes one winsize.
     unsafe { window_size(libc::STDOUT_FILENO, &mut size) }.ok()?;
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
@@ -79,13 +92,19 @@ fn show(lines: &Receiver<Vec<u8>>, left_out: &AtomicU64) {
         let written = match &renderer {
             Some(renderer) => {
                 if left_out > 0 {
-                    let _ = writeln!(out, "... {left_out} records not shown (they are in the journal)");
+                    let _ = writeln!(
+                        out,
+                        "... {left_out} records not shown (they are in the journal)"
+                    );
                 }
                 writeln!(out, "{}", renderer.render(&line))
             }
             None => {
                 if left_out > 0 {
-                    tracing::warn!(left_out, "stdout is too slow: records are left out of it (they are in the journal)");
+                    tracing::warn!(
+                        left_out,
+                        "stdout is too slow: records are left out of it (they are in the journal)"
+                    );
                 }
                 out.write_all(&line)
             }

@@ -21,7 +21,7 @@ const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
 const CHANNEL_MAX: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
+pub(super) enum Request {
     /// Something listens anew.
     Servers,
     /// Connections came up whose beginning was not seen.
@@ -29,14 +29,14 @@ pub enum Request {
 }
 
 /// A look at the host.
-pub struct Report {
+pub(super) struct Report {
     /// What is governed from now on, where that changed.
     pub governed: Option<Governed>,
     pub scan: Option<Scan>,
     pub existing: Option<Existing>,
 }
 
-pub struct Existing {
+pub(super) struct Existing {
     /// When the look began.
     pub at: TimeNs,
     pub connections: Vec<(ExistingConnection, Option<Arc<Process>>)>,
@@ -45,23 +45,36 @@ pub struct Existing {
 }
 
 /// The way to the thread. It ends when this is dropped.
-pub struct Host {
+pub(super) struct Host {
     requests: SyncSender<Request>,
     pub reports: Receiver<Report>,
 }
 
 impl Host {
     /// A request that finds the queue full is covered by those before it.
-    pub fn request(&self, request: Request) {
+    pub(super) fn request(&self, request: Request) {
         let _ = self.requests.try_send(request);
     }
 }
 
-pub fn start(governed: Governed, discovers: bool, wake: Arc<EventFd>) -> std::io::Result<Host> {
+pub(super) fn start(
+    governed: Governed,
+    discovers: bool,
+    wake: Arc<EventFd>,
+) -> std::io::Result<Host> {
     let (requests, inbox) = sync_channel(CHANNEL_MAX);
     let (outbox, reports) = sync_channel(CHANNEL_MAX);
-    let looker = Looker { governed, discovers, watcher: Watcher::new(), resolver: Resolver::new()?, wake, outbox };
-    std::thread::Builder::new().name("host".to_owned()).spawn(move || looker.run(&inbox))?;
+    let looker = Looker {
+        governed,
+        discovers,
+        watcher: Watcher::new(),
+        resolver: Resolver::new()?,
+        wake,
+        outbox,
+    };
+    std::thread::Builder::new()
+        .name("host".to_owned())
+        .spawn(move || looker.run(&inbox))?;
     Ok(Host { requests, reports })
 }
 
@@ -80,7 +93,7 @@ impl Looker {
         let mut existing = true;
         loop {
             let report = self.look(existing);
-            if self.outbox.send(report).is_err() || self.wake.arm().is_err() {
+            if self.outbox.send(report).is_err() || self.wake.write(1).is_err() {
                 return;
             }
             existing = false;
@@ -127,15 +140,25 @@ impl Looker {
         for problem in &found.problems {
             tracing::warn!("connections older than the agent: {problem}");
         }
-        let alive = found.connections.iter().map(|connection| connection.server_cookie).collect();
+        let alive = found
+            .connections
+            .iter()
+            .map(|connection| connection.server_cookie)
+            .collect();
         let connections = found
             .connections
             .into_iter()
             .map(|connection| {
-                let client = connection.client_pid.and_then(|pid| self.resolver.by_pid(pid, at));
+                let client = connection
+                    .client_pid
+                    .and_then(|pid| self.resolver.by_pid(pid, at));
                 (connection, client)
             })
             .collect();
-        Existing { at, connections, alive }
+        Existing {
+            at,
+            connections,
+            alive,
+        }
     }
 }

@@ -38,9 +38,13 @@ use status::{JournalStatus, Shared, Status};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    #[error("dbgov run needs root (or CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_SYS_PTRACE): run it with sudo")]
+    #[error(
+        "dbgov run needs root (or CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_SYS_PTRACE): run it with sudo"
+    )]
     NotRoot,
-    #[error("no cgroup v2 hierarchy is mounted; mount one with `mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified`")]
+    #[error(
+        "no cgroup v2 hierarchy is mounted; mount one with `mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified`"
+    )]
     NoCgroup2,
     #[error("cannot read /proc/self/mountinfo: {0}")]
     Mounts(std::io::Error),
@@ -62,9 +66,13 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         return Err(AgentError::NotRoot);
     }
     // Signals first: one that comes while the hooks are being attached must still drain and end in order.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| AgentError::Os("catch signals", e))?;
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT]).map_err(|e| AgentError::Os("catch signals", e))?;
     let mounts = cgroup::mounts().map_err(AgentError::Mounts)?;
-    let cgroup_root = cgroup::cgroup2_mount(&mounts).ok_or(AgentError::NoCgroup2)?.mount_point.clone();
+    let cgroup_root = cgroup::cgroup2_mount(&mounts)
+        .ok_or(AgentError::NoCgroup2)?
+        .mount_point
+        .clone();
     let node = config.node();
     let control = Control::bind(&config.agent.control_socket)?;
     let journal = open_journal(config, &node, display)?;
@@ -74,7 +82,10 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         debug: config.capture.kernel_debug,
     };
     let (mut kernel, rings) = Kernel::load(&options)?;
-    let governed = Governed { ports: config.ports().into_iter().collect(), found: Default::default() };
+    let governed = Governed {
+        ports: config.ports().into_iter().collect(),
+        found: Default::default(),
+    };
     kernel.govern(governed.all_ports())?;
     let limits = Limits {
         statement_bytes_max: config.capture.statement_bytes_max,
@@ -83,8 +94,10 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     };
     let mut pipeline = Pipeline::new(limits, Clock::boot(), kernel::sock_ops_tells_netns());
     pipeline.govern(governed.clone());
-    let shared = Arc::new(Shared::new(Status::starting(&node)));
-    journal.send(vec![start_record(config, &kernel)]).map_err(|_| AgentError::WriterEnded)?;
+    let shared = Arc::new(Shared::new(Status::starting(&node, config.ports())));
+    journal
+        .send(vec![start_record(config, &kernel)])
+        .map_err(|_| AgentError::WriterEnded)?;
 
     let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
         .map_err(|e| AgentError::Os("make an eventfd", e.into()))?;
@@ -106,19 +119,30 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         .name("capture".to_owned())
         .spawn(move || capture.run())
         .map_err(|e| AgentError::Os("start a thread", e))?;
-    let control = control.serve(Arc::clone(&shared)).map_err(|e| AgentError::Os("start a thread", e))?;
+    let control = control
+        .serve(Arc::clone(&shared))
+        .map_err(|e| AgentError::Os("start a thread", e))?;
 
     let ended_early = wait(&mut signals, &thread);
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
     stop.store(true, Ordering::Release);
-    let _ = wake.arm();
+    let _ = wake.write(1);
     let outcome = thread.join();
     control.stop();
     match outcome {
         Ok(result) => result?,
-        Err(_) => return Err(AgentError::Os("go on", std::io::Error::other("the capture thread panicked"))),
+        Err(_) => {
+            return Err(AgentError::Os(
+                "go on",
+                std::io::Error::other("the capture thread panicked"),
+            ));
+        }
     }
-    if ended_early { Err(AgentError::WriterEnded) } else { Ok(()) }
+    if ended_early {
+        Err(AgentError::WriterEnded)
+    } else {
+        Ok(())
+    }
 }
 
 /// Until a signal; true where the capture thread ended before.
@@ -140,13 +164,20 @@ fn wait<T>(signals: &mut Signals, thread: &std::thread::JoinHandle<T>) -> bool {
     }
 }
 
-fn open_journal(config: &Config, node: &str, display: Display) -> Result<JournalHandle, AgentError> {
+fn open_journal(
+    config: &Config,
+    node: &str,
+    display: Display,
+) -> Result<JournalHandle, AgentError> {
     let mut journal_config = JournalConfig::new(&config.audit.dir, node);
     journal_config.segment_bytes_max = config.audit.segment_bytes_max;
     journal_config.flush_interval = Duration::from_millis(config.audit.flush_interval_ms);
     journal_config.flush_records_max = config.audit.flush_records_max;
     let (mut journal, notes) = Journal::open(journal_config)?;
-    if let Some(observer) = display.start().map_err(|e| AgentError::Os("start a thread", e))? {
+    if let Some(observer) = display
+        .start()
+        .map_err(|e| AgentError::Os("start a thread", e))?
+    {
         journal.set_observer(observer);
     }
     let journal = JournalHandle::start(journal).map_err(|e| AgentError::Os("start a thread", e))?;
@@ -156,13 +187,21 @@ fn open_journal(config: &Config, node: &str, display: Display) -> Result<Journal
 
 fn start_record(config: &Config, kernel: &Kernel) -> Record {
     let mut record = Record::new(Kind::AgentStart, unix_ns());
-    let programs: Vec<String> = kernel.programs().into_iter().map(|(name, _)| name).collect();
+    let programs: Vec<String> = kernel
+        .programs()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     record.agent.insert("discover", config.discovers().into());
-    record.agent.insert("kernel", kernel::kernel_release().into());
+    record
+        .agent
+        .insert("kernel", kernel::kernel_release().into());
     record.agent.insert("pid", std::process::id().into());
     record.agent.insert("ports", config.ports().into());
     record.agent.insert("programs", programs.into());
-    record.agent.insert("version", env!("CARGO_PKG_VERSION").into());
+    record
+        .agent
+        .insert("version", env!("CARGO_PKG_VERSION").into());
     record
 }
 
@@ -172,7 +211,9 @@ fn stop_record(sessions: usize, opened: u64, statements: u64) -> Record {
     record.agent.insert("pid", std::process::id().into());
     record.agent.insert("sessions", sessions.into());
     record.agent.insert("statements", statements.into());
-    record.agent.insert("version", env!("CARGO_PKG_VERSION").into());
+    record
+        .agent
+        .insert("version", env!("CARGO_PKG_VERSION").into());
     record
 }
 

@@ -80,11 +80,12 @@ pub struct JournalStatus {
 }
 
 impl Status {
-    pub fn starting(node: &str) -> Self {
+    pub fn starting(node: &str, ports: Vec<u16>) -> Self {
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: node.to_owned(),
+            ports,
             kernel_release: crate::capture::kernel::kernel_release(),
             started_unix_ns: crate::clock::unix_ns(),
             ..Status::default()

@@ -197,7 +197,9 @@ impl Kernel {
                 _ => Ok(()),
             };
             // Not loaded at all is what is wanted; anything else ends with the process.
-            if let Err(error) = done && !matches!(error, ProgramError::NotLoaded) {
+            if let Err(error) = done
+                && !matches!(error, ProgramError::NotLoaded)
+            {
                 tracing::warn!(%error, program = name, "kernel program not detached");
             }
         }

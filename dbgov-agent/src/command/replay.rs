@@ -35,7 +35,9 @@ pub fn run(config: Option<&Path>, file: &Path) -> anyhow::Result<()> {
     };
     let outcome = replay.run(file, Servers::ports(config.ports()), &mut write);
     let outcome = match outcome {
-        Err(ReplayError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+        Err(ReplayError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            return Ok(());
+        }
         other => other,
     };
     out.flush()?;

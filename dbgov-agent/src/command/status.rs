@@ -14,7 +14,10 @@ pub fn run(config: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
     let status = match control::status(&config.agent.control_socket) {
         Ok(status) => status,
         Err(error) if json => {
-            println!("{}", serde_json::json!({ "ready": false, "error": error.to_string() }));
+            println!(
+                "{}",
+                serde_json::json!({ "ready": false, "error": error.to_string() })
+            );
             return Ok(ExitCode::FAILURE);
         }
         Err(error) => return Err(error.into()),
@@ -24,19 +27,39 @@ pub fn run(config: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
     } else {
         print!("{}", readable(&status));
     }
-    Ok(if status.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if status.ready {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn readable(status: &Status) -> String {
     let mut out = String::new();
-    let state = if status.ready { "capturing" } else { "NOT capturing" };
+    let state = if status.ready {
+        "capturing"
+    } else {
+        "NOT capturing"
+    };
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "dbgov {} on {} (pid {}): {state}", status.version, status.node, status.pid);
+    let _ = writeln!(
+        out,
+        "dbgov {} on {} (pid {}): {state}",
+        status.version, status.node, status.pid
+    );
     let _ = writeln!(out, "  ports      {}", list(status.ports.iter()));
     for server in &status.servers {
         let version = server.version.as_deref().unwrap_or("");
-        let note = if server.decoded { "" } else { "  (not decoded by this version)" };
-        let _ = writeln!(out, "  server     {} {version} on {} (pid {}){note}", server.protocol, server.addr, server.pid);
+        let note = if server.decoded {
+            ""
+        } else {
+            "  (not decoded by this version)"
+        };
+        let _ = writeln!(
+            out,
+            "  server     {} {version} on {} (pid {}){note}",
+            server.protocol, server.addr, server.pid
+        );
     }
     for path in &status.unix_sockets_unseen {
         let _ = writeln!(out, "  NOT SEEN   connections over the UNIX socket {path}");
@@ -50,7 +73,10 @@ fn readable(status: &Status) -> String {
     let _ = writeln!(
         out,
         "  kernel     {} request and {} response packets, {} of {} response bytes copied",
-        kernel.request_packets, kernel.response_packets, kernel.response_copied_bytes, kernel.response_bytes
+        kernel.request_packets,
+        kernel.response_packets,
+        kernel.response_copied_bytes,
+        kernel.response_bytes
     );
     let losses = [
         ("segments lost (ring full)", kernel.lost_segments),
@@ -61,14 +87,33 @@ fn readable(status: &Status) -> String {
         ("response boundaries lost", kernel.unframed),
         ("records dropped", status.journal.dropped),
     ];
-    let lost: Vec<String> =
-        losses.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();
-    let _ = writeln!(out, "  losses     {}", if lost.is_empty() { "none".to_owned() } else { lost.join(", ") });
+    let lost: Vec<String> = losses
+        .iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(what, n)| format!("{n} {what}"))
+        .collect();
+    let _ = writeln!(
+        out,
+        "  losses     {}",
+        if lost.is_empty() {
+            "none".to_owned()
+        } else {
+            lost.join(", ")
+        }
+    );
     let journal = &status.journal;
-    let _ = writeln!(out, "  journal    {} records, {} bytes, {}", journal.records, journal.bytes, journal.segment);
+    let _ = writeln!(
+        out,
+        "  journal    {} records, {} bytes, {}",
+        journal.records, journal.bytes, journal.segment
+    );
     if journal.degraded {
         let error = journal.last_error.as_deref().unwrap_or("unknown error");
-        let _ = writeln!(out, "  JOURNAL    cannot be written: {error}; {} records wait", journal.unflushed);
+        let _ = writeln!(
+            out,
+            "  JOURNAL    cannot be written: {error}; {} records wait",
+            journal.unflushed
+        );
     }
     for problem in &status.problems {
         let _ = writeln!(out, "  problem    {problem}");
@@ -77,7 +122,10 @@ fn readable(status: &Status) -> String {
 }
 
 fn list(items: impl Iterator<Item = impl ToString>) -> String {
-    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+    items
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -86,14 +134,24 @@ mod tests {
 
     #[test]
     fn losses_and_what_is_not_seen_are_said() {
-        let mut status = Status { ready: true, ports: vec![5432, 6000], ..Status::default() };
+        let mut status = Status {
+            ready: true,
+            ports: vec![5432, 6000],
+            ..Status::default()
+        };
         assert!(readable(&status).contains("losses     none"));
         status.kernel.lost_segments = 3;
         status.unix_sockets_unseen = vec!["/run/postgresql/.s.PGSQL.5432".to_owned()];
         status.journal.degraded = true;
         status.ready = false;
         let text = readable(&status);
-        for expected in ["NOT capturing", "3 segments lost", "NOT SEEN", "cannot be written", "5432, 6000"] {
+        for expected in [
+            "NOT capturing",
+            "3 segments lost",
+            "NOT SEEN",
+            "cannot be written",
+            "5432, 6000",
+        ] {
             assert!(text.contains(expected), "{expected}: {text}");
         }
     }
