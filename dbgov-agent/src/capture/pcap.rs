@@ -10,6 +10,8 @@ mod ng;
 mod source;
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fs::File;

@@ -10,6 +10,8 @@ mod reassembler;
 mod waiting;
 
 #[cfg(test)]
+mod flow_limit_tests;
+#[cfg(test)]
 mod flow_tests;
 #[cfg(test)]
 mod model_tests;

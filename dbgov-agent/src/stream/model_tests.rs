@@ -12,9 +12,9 @@ fn byte(offset: usize) -> u8 {
 
 /// What a reassembler gave, byte by byte; `None` for a byte in a gap.
 #[derive(Default)]
-struct Result(Vec<Option<u8>>);
+struct Rebuilt(Vec<Option<u8>>);
 
-impl Result {
+impl Rebuilt {
     fn take(&mut self, start: u32, output: Output<'_>) {
         match output {
             Output::Bytes { bytes, seq, .. } => {
@@ -81,7 +81,7 @@ proptest! {
     #[test]
     fn the_stream_comes_back_with_gaps_where_bytes_were_lost(input in mangled()) {
         let mut stream = Reassembler::new(Start::At(input.start), Limits::default());
-        let mut result = Result::default();
+        let mut result = Rebuilt::default();
         let mut captured = vec![false; input.length];
         for (at, (offset, length)) in input.segments.iter().copied().enumerate() {
             captured[offset..offset + length].fill(true);
@@ -111,7 +111,7 @@ proptest! {
     ) {
         let limits = Limits { waiting_bytes_max, waiting_segments_max };
         let mut stream = Reassembler::new(Start::At(input.start), limits);
-        let mut result = Result::default();
+        let mut result = Rebuilt::default();
         for (at, (offset, length)) in input.segments.iter().copied().enumerate() {
             let payload: Vec<u8> = (offset..offset + length).map(byte).collect();
             let seq = input.start.wrapping_add(offset as u32);

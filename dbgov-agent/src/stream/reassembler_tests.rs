@@ -144,7 +144,8 @@ fn overlap_is_cut_left_right_and_both() {
 /// What Linux 6.18 delivers to the application, measured with segments of known content sent through a TUN device.
 #[test]
 fn of_copies_that_wait_the_one_that_linux_reads_wins() {
-    let cases: [(&[(u32, &str)], &str, u64); 9] = [
+    type Segments<'a> = &'a [(u32, &'a str)];
+    let cases: [(Segments<'_>, &str, u64); 9] = [
         (&[(4, "aaaa"), (2, "bbbbbbbb"), (0, "cc")], "ccbbbbbbbb", 4),
         (&[(2, "aaaa"), (2, "bbbbbbbb"), (0, "cc")], "ccbbbbbbbb", 4),
         (&[(2, "aaaa"), (2, "bbbb"), (0, "cc")], "ccaaaa", 4),
