@@ -402,6 +402,39 @@ mod tests {
         );
     }
 
+    /// A program in the place of the agent.
+    fn stand_in(script: &str) -> (Scratch, Config) {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = Scratch::new("stand-in").unwrap();
+        let path = scratch.path().join("dbgov");
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        (scratch, Config::default().binary(&path))
+    }
+
+    #[test]
+    fn an_agent_is_ready_when_its_status_says_so_and_must_end_well() {
+        let script = "case $1 in
+            run) trap \"exit $CODE\" TERM; sleep 0.3; touch \"$3.ready\"; while :; do sleep 0.05; done;;
+            status) test -e \"$4.ready\" && echo '{\"ready\":true}';;
+            esac";
+        let (_scratch, config) = stand_in(script);
+        let mut agent = Agent::start(config.clone().env("CODE", "0")).unwrap();
+        assert_eq!(agent.status().unwrap()["ready"], true);
+        agent.stop().unwrap();
+        agent.start_again().unwrap();
+        agent.kill9().unwrap();
+        let mut agent = Agent::start(config.env("CODE", "3")).unwrap();
+        assert!(agent.stop().is_err());
+    }
+
+    #[test]
+    fn an_agent_that_ends_at_once_is_told_in_its_words() {
+        let (_scratch, config) = stand_in("echo no cgroup v2 here >&2; exit 1");
+        let error = format!("{:#}", Agent::start(config).unwrap_err());
+        assert!(error.contains("no cgroup v2 here"), "{error}");
+    }
+
     #[test]
     fn segments_are_read_in_order_without_a_torn_line() {
         let scratch = Scratch::new("journal-test").unwrap();
