@@ -9,7 +9,9 @@ pub struct ClientEncoding {
 
 impl ClientEncoding {
     pub fn utf8() -> Self {
-        ClientEncoding { name: "UTF8".into() }
+        ClientEncoding {
+            name: "UTF8".into(),
+        }
     }
 
     pub fn from_name(name: &str) -> Self {
