@@ -2,3 +2,4 @@
 
 pub mod scan;
 pub mod text;
+pub mod types;
