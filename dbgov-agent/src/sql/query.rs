@@ -188,6 +188,10 @@ fn convert(
                     converted.push(Sql::make_word("from", None));
                     continue;
                 }
+                if let Some(sql) = catalog_operator(token, &mut rest)? {
+                    converted.push(sql);
+                    continue;
+                }
                 if is_word(token, rest.text, "only") && !converted.last().is_some_and(is_rows) {
                     // FROM ONLY t: sqlparser takes the reserved word for a table. It changes no fact.
                     continue;
@@ -215,6 +219,10 @@ fn convert(
             Kind::Operator => operator(text)?,
             Kind::Comma => Sql::Comma,
             Kind::Semicolon => Sql::SemiColon,
+            Kind::Dot if converted.last() == Some(&Sql::RParen) && rest.eat_star() => {
+                // (f(x)).*: sqlparser does not know it, and it changes no fact.
+                continue;
+            }
             Kind::Dot => Sql::Period,
             Kind::LParen => Sql::LParen,
             Kind::RParen => Sql::RParen,
@@ -225,6 +233,25 @@ fn convert(
         converted.push(sql);
     }
     Ok(())
+}
+
+/// `OPERATOR(pg_catalog.=)`, which is `=` but for its precedence; sqlparser does not take it in front of ANY.
+fn catalog_operator(token: Token, rest: &mut Cursor<'_>) -> Result<Option<Sql>, Unread> {
+    let mut after = *rest;
+    if !is_word(token, rest.text, "operator") {
+        return Ok(None);
+    }
+    let Some(mut inside) = after.parens() else {
+        return Ok(None);
+    };
+    let named = inside.eat("pg_catalog") && inside.eat_kind(Kind::Dot);
+    match inside.tokens {
+        [only] if named && only.kind == Kind::Operator => {
+            *rest = after;
+            operator(only.text(rest.text)).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// `TABLE name`, not the noise word of `SELECT ... INTO TABLE name`.
