@@ -1,12 +1,14 @@
 //! The server's messages, each tied to the request it answers (documentation, "Message Flow").
 
+use std::sync::Arc;
+
 use super::limits::SEARCH_OPS_MAX;
 use super::matcher::Matcher;
 use super::queue::{Op, Running};
 use super::scan;
 use super::statement_text::read_types;
 use super::wire::{self, HEADER_BYTES, Reader};
-use crate::protocol::{Event, ServerError, Status, TimeNs, Via};
+use crate::protocol::{Event, ServerError, Status, Text, TimeNs, Via};
 
 impl Matcher {
     /// A message of the server; `body` is its head.
@@ -105,7 +107,7 @@ impl Matcher {
         }
         let end = wire::nul(body).unwrap_or(body.len());
         let tag = String::from_utf8_lossy(&body[..end]).into_owned();
-        self.sql_prepared(&tag);
+        let change = self.sql_prepared(&tag);
         let tags_max = self.limits.tags_max;
         let Some(run) = self.running() else { return };
         run.tag_count += 1;
@@ -118,36 +120,47 @@ impl Matcher {
         run.is_copy_out = false;
         run.result.finished_at = Some(at);
         self.execute_done(out);
+        // Behind the record: DISCARD ALL forgets its own portal.
+        if let Some((text, change)) = change {
+            self.names.sql(change, &text, true);
+        }
     }
 
-    /// PREPARE and DEALLOCATE as SQL take effect with their tag.
-    fn sql_prepared(&mut self, tag: &str) {
+    /// PREPARE and DEALLOCATE as SQL take effect with their tag: what the statement that this tag answers changes.
+    fn sql_prepared(&mut self, tag: &str) -> Option<(Arc<Text>, scan::Prepared)> {
         if !matches!(
             tag,
             "PREPARE" | "DEALLOCATE" | "DEALLOCATE ALL" | "DISCARD ALL"
         ) {
-            return;
+            return None;
         }
-        let (index, text) = match self.queue.front() {
-            Some(Op::Query(run)) => (run.tag_count, run.text.clone()),
-            Some(Op::Execute(run)) => {
-                let portal = self.names.portal(&run.portal);
-                (0, portal.and_then(|p| p.statement).map(|s| s.text.clone()))
+        let (run, text) = match self.queue.front_mut()? {
+            Op::Query(run) => {
+                let text = run.text.clone()?;
+                (run, text)
             }
-            _ => return,
+            Op::Execute(run) => {
+                let text = self.names.portal(&run.portal)?.statement?.text.clone();
+                (run, text)
+            }
+            _ => return None,
         };
-        let Some(text) = text else { return };
-        for (of, change) in scan::prepared_statements(&text.text) {
-            let same = match change {
-                scan::Prepared::Prepare(_) => tag == "PREPARE",
-                scan::Prepared::Deallocate(_) => tag == "DEALLOCATE",
-                scan::Prepared::DeallocateAll => tag == "DEALLOCATE ALL",
-                scan::Prepared::DiscardAll => tag == "DISCARD ALL",
-            };
-            if of == index && same {
-                self.names.sql(change, &text, true);
-            }
+        let scanned = || scan::prepared_statements(&text.text).into();
+        let changes = run.sql_changes.get_or_insert_with(scanned);
+        while changes.front().is_some_and(|(of, _)| *of < run.tag_count) {
+            changes.pop_front();
         }
+        if changes.front()?.0 != run.tag_count {
+            return None;
+        }
+        let (_, change) = changes.pop_front()?;
+        let its_tag = match change {
+            scan::Prepared::Prepare(_) => "PREPARE",
+            scan::Prepared::Deallocate(_) => "DEALLOCATE",
+            scan::Prepared::DeallocateAll => "DEALLOCATE ALL",
+            scan::Prepared::DiscardAll => "DISCARD ALL",
+        };
+        (its_tag == tag).then_some((text, change))
     }
 
     fn simple_answer(&mut self, at: TimeNs, kind: u8, out: &mut Vec<Event>) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::args::Args;
 use super::names::Prepared;
+use super::scan;
 use super::wire::Name;
 use crate::protocol::{SessionFacts, StatementResult, Status, Text, TimeNs, Via};
 
@@ -29,6 +30,8 @@ pub(super) struct Running {
     pub(super) result: StatementResult,
     /// Command tags that came, also those beyond what is kept.
     pub(super) tag_count: usize,
+    /// PREPARE and its kin in the text, by the index of the statement; found once, when the first of their tags comes.
+    pub(super) sql_changes: Option<VecDeque<(usize, scan::Prepared)>>,
     /// DataRow messages of this Execute.
     pub(super) data_rows: u64,
     /// Bytes of CopyData bodies from the server, while it sends them. Left-out headers may be counted after their
@@ -57,6 +60,7 @@ impl Running {
                 copy_out_bytes: 0,
             },
             tag_count: 0,
+            sql_changes: None,
             data_rows: 0,
             copy_out_bytes: 0,
             is_copy_out: false,
