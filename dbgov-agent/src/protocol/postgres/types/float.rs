@@ -26,14 +26,28 @@ const FIXED_EXPONENT_MIN: i32 = -4;
 const FRACTION_DIGITS_MAX: usize = 16;
 
 pub(super) fn write_float4(value: f32, out: &mut String) -> Option<()> {
-    write(value.into(), format!("{value:e}"), &FLOAT4, out)
+    let reads_back = |text: &str| text.parse() == Ok(value.abs());
+    write(
+        value.into(),
+        &format!("{value:e}"),
+        reads_back,
+        &FLOAT4,
+        out,
+    )
 }
 
 pub(super) fn write_float8(value: f64, out: &mut String) -> Option<()> {
-    write(value, format!("{value:e}"), &FLOAT8, out)
+    let reads_back = |text: &str| text.parse() == Ok(value.abs());
+    write(value, &format!("{value:e}"), reads_back, &FLOAT8, out)
 }
 
-fn write(value: f64, shortest: String, format: &Format, out: &mut String) -> Option<()> {
+fn write(
+    value: f64,
+    shortest: &str,
+    reads_back: impl Fn(&str) -> bool,
+    format: &Format,
+    out: &mut String,
+) -> Option<()> {
     if value.is_nan() {
         out.push_str("NaN");
         return Some(());
@@ -46,16 +60,20 @@ fn write(value: f64, shortest: String, format: &Format, out: &mut String) -> Opt
         return Some(());
     }
     let value = value.abs();
-    let decimal = Decimal::parse(shortest.trim_start_matches('-'))?;
-    let decimal = if decimal.is_halfway(value, format) {
-        // PostgreSQL does not rely on readers that round halves to even, and writes one digit more.
-        (decimal.digits.len()..=FRACTION_DIGITS_MAX)
-            .filter_map(|digits| Decimal::parse(&format!("{value:.digits$e}")))
-            .find(|longer| !longer.is_halfway(value, format))
-            .unwrap_or(decimal)
-    } else {
-        decimal
-    };
+    let shortest = shortest.trim_start_matches('-');
+    let fraction_digits = Decimal::parse(shortest)?.digits.len() - 1;
+    // Of two shortest equally near, PostgreSQL takes the even one, as rounding to that many digits does and Rust's
+    // shortest form does not; below a power of two, though, the rounded one may be another value's. And PostgreSQL does
+    // not rely on readers that round halves to even: one digit more, then.
+    let rounded = format!("{value:.fraction_digits$e}");
+    let longer = (fraction_digits + 1..=FRACTION_DIGITS_MAX)
+        .map(|fraction_digits| format!("{value:.fraction_digits$e}"));
+    let decimal = [rounded, shortest.to_owned()]
+        .into_iter()
+        .chain(longer)
+        .filter(|text| reads_back(text))
+        .filter_map(|text| Decimal::parse(&text))
+        .find(|decimal| !decimal.is_halfway(value, format))?;
     decimal.write(format, out)
 }
 
