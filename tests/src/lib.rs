@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod drivers;
+pub mod installation;
 pub mod log;
 pub mod netns;
 pub mod postgres;
