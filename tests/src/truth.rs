@@ -5,6 +5,8 @@
 mod align;
 mod record;
 mod sameness;
+#[cfg(test)]
+mod self_tests;
 mod session;
 mod witness;
 
