@@ -220,11 +220,12 @@ impl Capture {
         self.pipeline.tick(boot_ns());
         self.kernel.flush_log();
         let counters = self.kernel.counters();
+        // A lost event may have been the end of a connection; remembered until a sweep has looked.
         let lossy = counters.ring_full > state.ring_full;
-        state.ring_full = counters.ring_full;
         self.unattributed(state, counters.conns_full, counters.unparsed_packets);
         if state.swept.elapsed() >= SWEEP && (lossy || self.pipeline.has_midstream()) {
             state.swept = Instant::now();
+            state.ring_full = counters.ring_full;
             self.host.request(Request::Existing);
         }
         let kernel = KernelStatus {
