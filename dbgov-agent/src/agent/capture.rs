@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use aya::maps::{MapData, RingBuf};
+use dbgov_common::ConnectInfo;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
@@ -17,7 +19,7 @@ use super::status::{HookStatus, KernelStatus, Shared};
 use super::{AgentError, journal_status, shown_servers, stop_record};
 use crate::audit::JournalHandle;
 use crate::audit::record::{GapBlock, Kind, Record};
-use crate::capture::event::{self, Control};
+use crate::capture::event::{self, Captured, Control};
 use crate::capture::kernel::{Kernel, Rings};
 use crate::clock::{Clock, boot_ns, unix_ns};
 use crate::identity::{Resolver, Task};
@@ -76,7 +78,12 @@ impl Capture {
         };
         loop {
             let stopping = self.stop.load(Ordering::Acquire);
-            self.control(&mut state);
+            connects(
+                &mut self.rings.control,
+                &mut self.pipeline,
+                &self.host,
+                &mut state,
+            );
             let drained = self.packets(&mut state)?;
             self.reports(&mut state)?;
             self.commands(&mut state);
@@ -95,38 +102,28 @@ impl Capture {
         }
     }
 
-    fn control(&mut self, state: &mut State) {
-        while let Some(item) = self.rings.control.next() {
-            match event::control(&item) {
-                Ok(Control::Connect {
-                    cookie,
-                    at,
-                    connect,
-                }) => {
-                    let comm = comm(&connect.comm);
-                    let task = Task {
-                        pid: connect.pid,
-                        uid: connect.uid,
-                        comm: &comm,
-                        cgroup_id: connect.cgroup_id,
-                        at,
-                    };
-                    self.pipeline
-                        .connecting(cookie, state.resolver.resolve(&task), at);
-                }
-                Ok(Control::Listen { .. }) => self.host.request(Request::Servers),
-                Err(error) => malformed(state, error),
-            }
-        }
-    }
-
     fn packets(&mut self, state: &mut State) -> Result<usize, AgentError> {
         for read in 0..DRAIN_RECORDS_MAX {
             let Some(item) = self.rings.packets.next() else {
                 return Ok(read);
             };
             match event::captured(&item) {
-                Ok(captured) => self.pipeline.captured(captured),
+                Ok(captured) => {
+                    // Not a method of self: the item borrows the packet ring.
+                    if let Captured::Client {
+                        cookie, connect, ..
+                    } = captured
+                    {
+                        client(
+                            &mut self.rings.control,
+                            &mut self.pipeline,
+                            &self.host,
+                            state,
+                            (cookie, connect),
+                        );
+                    }
+                    self.pipeline.captured(captured);
+                }
                 Err(error) => malformed(state, error),
             }
             drop(item);
@@ -301,6 +298,53 @@ impl Capture {
         tracing::info!(records = stats.records, dropped = stats.dropped, "stopped");
         Ok(())
     }
+}
+
+/// Reads the control ring: who connects, and who begins to listen.
+fn connects(
+    control: &mut RingBuf<MapData>,
+    pipeline: &mut Pipeline,
+    host: &Host,
+    state: &mut State,
+) {
+    while let Some(item) = control.next() {
+        match event::control(&item) {
+            Ok(Control::Connect {
+                cookie, connect, ..
+            }) => connecting(pipeline, state, cookie, &connect),
+            Ok(Control::Listen { .. }) => host.request(Request::Servers),
+            Err(error) => malformed(state, error),
+        }
+    }
+}
+
+/// Before a client's event is taken: its connect(2) is in the other ring by now and may have come after that was read.
+/// Where that ring was full, the client's own event has the same facts, only later.
+fn client(
+    control: &mut RingBuf<MapData>,
+    pipeline: &mut Pipeline,
+    host: &Host,
+    state: &mut State,
+    (cookie, connect): (u64, Option<ConnectInfo>),
+) {
+    connects(control, pipeline, host, state);
+    if let Some(connect) = connect
+        && !pipeline.is_connecting(cookie)
+    {
+        connecting(pipeline, state, cookie, &connect);
+    }
+}
+
+fn connecting(pipeline: &mut Pipeline, state: &mut State, cookie: u64, connect: &ConnectInfo) {
+    let (comm, at) = (comm(&connect.comm), connect.time_boot_ns);
+    let task = Task {
+        pid: connect.pid,
+        uid: connect.uid,
+        comm: &comm,
+        cgroup_id: connect.cgroup_id,
+        at,
+    };
+    pipeline.connecting(cookie, state.resolver.resolve(&task), at);
 }
 
 fn malformed(state: &mut State, error: event::EventError) {
