@@ -158,6 +158,11 @@ impl Pipeline {
         self.joiner.connecting(cookie, process, at);
     }
 
+    /// Whether the process behind this client socket is known already.
+    pub fn is_connecting(&self, cookie: u64) -> bool {
+        self.joiner.is_connecting(cookie)
+    }
+
     /// Something passed on a governed connection.
     pub fn captured(&mut self, event: Captured<'_>) {
         match event {

@@ -6,7 +6,7 @@
 //! is sent again is known by its sequence number. One run walks a bounded number of messages and fills one record,
 //! then calls itself for the rest of the packet.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -43,7 +43,9 @@ const WINDOW_BYTES: usize = 128;
 const WINDOW_MASK: i32 = WINDOW_BYTES as i32 - 1;
 /// Behind the window, so that a header at its last byte is still inside; a multiple of the stack's slots.
 const HEADER_SLOT_BYTES: usize = 8;
-type Window = [u8; WINDOW_BYTES + HEADER_SLOT_BYTES];
+/// The window as words: they are cleared by as many stores, where bytes would be a loop in a call of its own.
+const WINDOW_WORDS: usize = (WINDOW_BYTES + HEADER_SLOT_BYTES) / 8;
+type Window = [u64; WINDOW_WORDS];
 const MARK_MASK: i32 = RESPONSE_MARKS_MAX as i32 - 1;
 
 #[cgroup_skb(egress)]
@@ -345,17 +347,10 @@ fn walk(
         response: record.as_mut_ptr(),
     };
     let boundary = walker.begin(at);
-    let mut steps = Steps {
-        skb: ctx.skb.skb,
-        walker,
-        end,
-        valid: 1,
-        window: [0; WINDOW_BYTES + HEADER_SLOT_BYTES],
-    };
-    each(&mut steps);
-    let Steps {
-        walker, mut valid, ..
-    } = steps;
+    let mut steps = MaybeUninit::<Steps>::uninit();
+    let steps = Steps::begin(&mut steps, ctx, walker, end);
+    each(steps);
+    let (walker, mut valid) = (&steps.walker, steps.valid);
     if !walker.copy_run(ctx) {
         valid = 0;
     }
@@ -403,6 +398,29 @@ struct Steps {
 }
 
 impl Steps {
+    /// Written field by field: a struct literal would clear the window through a byte loop in a call of its own.
+    #[inline(always)]
+    fn begin<'a>(
+        steps: &'a mut MaybeUninit<Steps>,
+        ctx: &SkBuffContext,
+        walker: Walker,
+        end: u32,
+    ) -> &'a mut Steps {
+        let to = steps.as_mut_ptr();
+        // SAFETY: every field is written before the reference is made.
+        unsafe {
+            (&raw mut (*to).skb).write(ctx.skb.skb);
+            (&raw mut (*to).walker).write(walker);
+            (&raw mut (*to).end).write(end);
+            (&raw mut (*to).valid).write(1);
+            let window = (&raw mut (*to).window).cast::<u64>();
+            for word in 0..WINDOW_WORDS {
+                window.add(word).write_volatile(0);
+            }
+            &mut *to
+        }
+    }
+
     /// One step; false at the end of the run.
     #[inline(always)]
     fn next(&mut self) -> bool {
@@ -539,10 +557,7 @@ impl Walker {
         let inside = masked::<WINDOW_MASK>(inside) as usize;
         // SAFETY: the masked offset is below WINDOW_BYTES, and HEADER_SLOT_BYTES follow those.
         Some(unsafe {
-            window
-                .as_ptr()
-                .add(inside)
-                .cast::<[u8; 5]>()
+            window.as_ptr().cast::<u8>().add(inside).cast::<[u8; 5]>()
                 .read_volatile()
         })
     }

@@ -1,5 +1,7 @@
 //! IP and TCP headers of a packet on a cgroup_skb hook (which begins at the network header).
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_skb_load_bytes, programs::SkBuffContext};
 use dbgov_common::Tuple;
 
@@ -29,13 +31,16 @@ pub enum Parsed {
     Unknown,
 }
 
+/// `N` bytes of the packet. Not cleared first: the helper fills them or fails.
 #[inline(always)]
 pub fn load<const N: usize>(ctx: &SkBuffContext, offset: u32) -> Option<[u8; N]> {
-    let mut bytes = [0u8; N];
-    // SAFETY: `bytes` is N bytes of this stack frame.
-    let failed =
-        unsafe { bpf_skb_load_bytes(ctx.as_ptr(), offset, bytes.as_mut_ptr().cast(), N as u32) };
-    (failed == 0).then_some(bytes)
+    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+    // SAFETY: `bytes` is N bytes of this stack frame; they are read only after the helper has written all of them.
+    unsafe {
+        let failed =
+            bpf_skb_load_bytes(ctx.as_ptr(), offset, bytes.as_mut_ptr().cast(), N as u32);
+        if failed == 0 { Some(bytes.assume_init()) } else { None }
+    }
 }
 
 #[inline(always)]

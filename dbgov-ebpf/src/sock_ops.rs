@@ -131,7 +131,9 @@ fn accepted(ctx: &SockOpsContext) {
         ..ConnState::default()
     };
     if CONNS.insert(&header.cookie, &state, BPF_ANY).is_err() {
+        // No session without its state: nothing of it would come, and nobody would tell its end.
         count(|c| c.conns_full += 1);
+        return;
     }
     let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
     debug!(

@@ -53,7 +53,7 @@ impl Config {
         self
     }
 
-    /// Sets an environment variable of the agent, for instance `RUST_LOG`.
+    /// Sets an environment variable of the agent, for instance `DBGOV_LOG`.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_string(), value.to_string()));
         self

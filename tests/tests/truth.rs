@@ -3,8 +3,9 @@
 use std::fs;
 
 use dbgov_tests::drivers::{self, Target};
+use dbgov_tests::installation::Installation;
 use dbgov_tests::netns::Netns;
-use dbgov_tests::postgres::{Installation, Options};
+use dbgov_tests::postgres::Options;
 use dbgov_tests::scratch::Scratch;
 use dbgov_tests::truth::{Client, Report, Witness};
 use dbgov_tests::{Result, ensure};

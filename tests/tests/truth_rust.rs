@@ -27,7 +27,7 @@ fn ourselves(application: &str) -> Result<Client> {
 
 fn connect(host: IpAddr, port: u16, application: &str) -> Result<postgres::Client> {
     let mut config = Config::new();
-    config.host(host.to_string()).port(port);
+    config.host(&host.to_string()).port(port);
     config
         .user("postgres")
         .dbname("postgres")

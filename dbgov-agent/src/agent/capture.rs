@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
+use dbgov_common::ConnectInfo;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
@@ -108,13 +109,17 @@ impl Capture {
             };
             match event::captured(&item) {
                 Ok(captured) => {
-                    // The connect of this client is in the other ring by now, and may have come after that was read.
-                    if matches!(captured, Captured::Client { .. }) {
-                        connects(
+                    // Not a method of self: the item borrows the packet ring.
+                    if let Captured::Client {
+                        cookie, connect, ..
+                    } = captured
+                    {
+                        client(
                             &mut self.rings.control,
                             &mut self.pipeline,
                             &self.host,
                             state,
+                            (cookie, connect),
                         );
                     }
                     self.pipeline.captured(captured);
@@ -212,11 +217,12 @@ impl Capture {
         self.pipeline.tick(boot_ns());
         self.kernel.flush_log();
         let counters = self.kernel.counters();
+        // A lost event may have been the end of a connection; remembered until a sweep has looked.
         let lossy = counters.ring_full > state.ring_full;
-        state.ring_full = counters.ring_full;
         self.unattributed(state, counters.conns_full, counters.unparsed_packets);
         if state.swept.elapsed() >= SWEEP && (lossy || self.pipeline.has_midstream()) {
             state.swept = Instant::now();
+            state.ring_full = counters.ring_full;
             self.host.request(Request::Existing);
         }
         let kernel = KernelStatus {
@@ -304,24 +310,41 @@ fn connects(
     while let Some(item) = control.next() {
         match event::control(&item) {
             Ok(Control::Connect {
-                cookie,
-                at,
-                connect,
-            }) => {
-                let comm = comm(&connect.comm);
-                let task = Task {
-                    pid: connect.pid,
-                    uid: connect.uid,
-                    comm: &comm,
-                    cgroup_id: connect.cgroup_id,
-                    at,
-                };
-                pipeline.connecting(cookie, state.resolver.resolve(&task), at);
-            }
+                cookie, connect, ..
+            }) => connecting(pipeline, state, cookie, &connect),
             Ok(Control::Listen { .. }) => host.request(Request::Servers),
             Err(error) => malformed(state, error),
         }
     }
+}
+
+/// Before a client's event is taken: its connect(2) is in the other ring by now and may have come after that was read.
+/// Where that ring was full, the client's own event has the same facts, only later.
+fn client(
+    control: &mut RingBuf<MapData>,
+    pipeline: &mut Pipeline,
+    host: &Host,
+    state: &mut State,
+    (cookie, connect): (u64, Option<ConnectInfo>),
+) {
+    connects(control, pipeline, host, state);
+    if let Some(connect) = connect
+        && !pipeline.is_connecting(cookie)
+    {
+        connecting(pipeline, state, cookie, &connect);
+    }
+}
+
+fn connecting(pipeline: &mut Pipeline, state: &mut State, cookie: u64, connect: &ConnectInfo) {
+    let (comm, at) = (comm(&connect.comm), connect.time_boot_ns);
+    let task = Task {
+        pid: connect.pid,
+        uid: connect.uid,
+        comm: &comm,
+        cgroup_id: connect.cgroup_id,
+        at,
+    };
+    pipeline.connecting(cookie, state.resolver.resolve(&task), at);
 }
 
 fn malformed(state: &mut State, error: event::EventError) {

@@ -38,9 +38,7 @@ use status::{JournalStatus, Shared, Status};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    #[error(
-        "dbgov run needs root (or CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_SYS_PTRACE): run it with sudo"
-    )]
+    #[error("dbgov run loads kernel programs and needs root: run it with sudo")]
     NotRoot,
     #[error(
         "no cgroup v2 hierarchy is mounted; mount one with `mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified`"

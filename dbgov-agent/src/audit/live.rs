@@ -95,7 +95,7 @@ impl Renderer {
         let mut out = Out::new(self);
         out.push(Style::Dim, &self.local_time(&line.time), usize::MAX);
         out.space(1);
-        out.push_padded(Style::Who, &line.identity.name, NAME_COLUMNS);
+        out.push_padded(Style::Who, &line.identity.shown(), NAME_COLUMNS);
         out.space(1);
         out.push_padded(Style::Plain, &place(line), NAME_COLUMNS);
         out.space(1);

@@ -23,7 +23,7 @@ pub enum KernelError {
     #[error("this build carries no kernel programs; build it with `cargo xtask build`")]
     NoObject,
     #[error(
-        "no permission to load kernel programs: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+        "no permission to load kernel programs: run as root, and in a container with --privileged (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON); `dbgov doctor` shows what is missing"
     )]
     NotPermitted(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error(
@@ -34,12 +34,12 @@ pub enum KernelError {
         source: std::io::Error,
     },
     #[error(
-        "this kernel ({release}) refuses the kernel program {program}: {source}; Linux 5.15 or newer is needed"
+        "this kernel ({release}) refuses the kernel program {program}: {source}; Linux 5.15 or newer is needed (DBGOV_LOG=debug shows the verifier's words)"
     )]
     Load {
         program: &'static str,
         release: String,
-        source: ProgramError,
+        source: std::io::Error,
     },
     #[error("cannot attach the kernel program {program} to the cgroup v2 root: {source}")]
     Attach {
@@ -328,7 +328,11 @@ fn attach(ebpf: &mut Ebpf, cgroup: &File) -> Result<(), KernelError> {
 
 /// bpf_loop came with Linux 5.17.
 fn egress() -> &'static str {
-    if kernel_at_least(5, 17) { "dbgov_egress" } else { "dbgov_egress_bounded" }
+    if kernel_at_least(5, 17) {
+        "dbgov_egress"
+    } else {
+        "dbgov_egress_bounded"
+    }
 }
 
 /// The program that walks over the rest of a response packet.
@@ -344,6 +348,20 @@ fn load_error(program: &'static str, source: ProgramError) -> KernelError {
     if denied(&source) {
         return KernelError::NotPermitted(source.into());
     }
+    // The verifier's reasoning fills screens: for those who ask.
+    if let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = source
+    {
+        tracing::debug!(program, "{verifier_log}");
+        return KernelError::Load {
+            program,
+            release: kernel_release(),
+            source: io_error,
+        };
+    }
+    let source = std::io::Error::other(source);
     KernelError::Load {
         program,
         release: kernel_release(),

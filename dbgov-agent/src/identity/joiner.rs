@@ -108,6 +108,11 @@ impl<S> Joiner<S> {
         self.counters.evicted += u64::from(displaced.is_some());
     }
 
+    /// Whether connect(2) on the socket with this cookie was reported.
+    pub fn is_connecting(&self, cookie: u64) -> bool {
+        self.connecting.entries.contains_key(&cookie)
+    }
+
     /// The client's side is established. Gives the session that was waiting for it, with the process.
     pub fn client_established(
         &mut self,

@@ -1,6 +1,8 @@
 //! The fields of a record that are shown. What is absent is empty; what is unknown is passed over, so that lines of a
 //! newer dbgov can be read too.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,6 +71,18 @@ pub(super) struct Gap {
 #[serde(default)]
 pub(super) struct Identity {
     pub(super) name: String,
+    source: String,
+    comm: String,
+}
+
+impl Identity {
+    /// An OS user alone says little on a host where everything runs as one: the process's name is shown beside it.
+    pub(super) fn shown(&self) -> Cow<'_, str> {
+        if self.source == "os_user" && !self.comm.is_empty() {
+            return format!("{}/{}", self.name, self.comm).into();
+        }
+        self.name.as_str().into()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
