@@ -88,21 +88,30 @@ impl Driver {
         Driver::Jdbc,
     ];
 
+    /// What runs its program: a path, or a name to be found on the PATH.
+    pub fn interpreter(self) -> PathBuf {
+        match self {
+            Driver::Psycopg | Driver::Asyncpg => directory().join("venv/bin/python"),
+            Driver::NodePostgres => PathBuf::from("node"),
+            Driver::Jdbc => PathBuf::from("java"),
+        }
+    }
+
     /// Its program, to be given the number of statements to send at least.
     fn command(self, place: &Place) -> Result<Command> {
         let made = directory();
         let programs = workspace().join("tests/drivers");
-        let (interpreter, needed) = match self {
-            Driver::Psycopg | Driver::Asyncpg => (made.join("venv/bin/python"), made.join("venv")),
-            Driver::NodePostgres => (PathBuf::from("node"), made.join("node/node_modules/pg")),
-            Driver::Jdbc => (PathBuf::from("java"), made.join("java/JdbcDriver.class")),
+        let needed = match self {
+            Driver::Psycopg | Driver::Asyncpg => made.join("venv"),
+            Driver::NodePostgres => made.join("node/node_modules/pg"),
+            Driver::Jdbc => made.join("java/JdbcDriver.class"),
         };
         ensure!(
             needed.exists(),
             "{} is missing: cargo xtask setup makes it",
             needed.display()
         );
-        let mut command = place.command(interpreter);
+        let mut command = place.command(self.interpreter());
         match self {
             Driver::Psycopg => command.arg(programs.join("psycopg_driver.py")),
             Driver::Asyncpg => command.arg(programs.join("asyncpg_driver.py")),

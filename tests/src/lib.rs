@@ -12,6 +12,7 @@ pub mod netns;
 pub mod postgres;
 pub mod process;
 pub mod scratch;
+pub mod truth;
 pub mod wire;
 
 pub use anyhow::{Result, bail, ensure};

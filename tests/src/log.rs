@@ -25,6 +25,8 @@ pub enum Kind {
     Function,
     /// Failed before the server logged it: a simple query or a Parse that does not parse, or a Bind that does not fit.
     Failed,
+    /// Failed with no statement at hand: an unknown prepared statement or portal, or an error that came at Sync.
+    Error,
 }
 
 /// One thing a client had the server do.
@@ -125,7 +127,14 @@ impl Reading {
     }
 
     fn error(&mut self, entry: &Entry) {
-        let Some(text) = &entry.statement else { return };
+        let Some(text) = &entry.statement else {
+            if entry.error_severity == "ERROR" {
+                let mut failed = new_statement(entry, Kind::Error, "");
+                failed.error = Some(entry.state_code.clone());
+                self.statements.push(failed);
+            }
+            return;
+        };
         match self.running.remove(&entry.session_id) {
             Some(index) if self.statements[index].text == *text => {
                 self.statements[index].error = Some(entry.state_code.clone());
