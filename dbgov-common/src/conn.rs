@@ -92,7 +92,8 @@ pub struct KernelCounters {
     pub unparsed_packets: u64,
     /// Response streams whose message boundaries were lost.
     pub unframed: u64,
-    pub pad: u64,
+    /// Records of response messages.
+    pub response_records: u64,
 }
 
 const _: () = {

@@ -359,7 +359,10 @@ fn walk(
     let out = get!(walker.out);
     let marks = get!(walker.marks);
     state.response_copied_bytes += u64::from(out);
-    count(|c| c.response_copied_bytes += u64::from(out));
+    count(|c| {
+        c.response_copied_bytes += u64::from(out);
+        c.response_records += 1;
+    });
     // SAFETY: a reserved record of this type; header and data[..out] are written before it is submitted.
     unsafe {
         (*walker.response).header = Header {
@@ -557,7 +560,11 @@ impl Walker {
         let inside = masked::<WINDOW_MASK>(inside) as usize;
         // SAFETY: the masked offset is below WINDOW_BYTES, and HEADER_SLOT_BYTES follow those.
         Some(unsafe {
-            window.as_ptr().cast::<u8>().add(inside).cast::<[u8; 5]>()
+            window
+                .as_ptr()
+                .cast::<u8>()
+                .add(inside)
+                .cast::<[u8; 5]>()
                 .read_volatile()
         })
     }

@@ -37,9 +37,12 @@ pub fn load<const N: usize>(ctx: &SkBuffContext, offset: u32) -> Option<[u8; N]>
     let mut bytes = MaybeUninit::<[u8; N]>::uninit();
     // SAFETY: `bytes` is N bytes of this stack frame; they are read only after the helper has written all of them.
     unsafe {
-        let failed =
-            bpf_skb_load_bytes(ctx.as_ptr(), offset, bytes.as_mut_ptr().cast(), N as u32);
-        if failed == 0 { Some(bytes.assume_init()) } else { None }
+        let failed = bpf_skb_load_bytes(ctx.as_ptr(), offset, bytes.as_mut_ptr().cast(), N as u32);
+        if failed == 0 {
+            Some(bytes.assume_init())
+        } else {
+            None
+        }
     }
 }
 

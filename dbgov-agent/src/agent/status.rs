@@ -52,7 +52,10 @@ pub struct KernelStatus {
     pub request_bytes: u64,
     pub response_packets: u64,
     pub response_bytes: u64,
+    /// Of the responses, what was copied ...
     pub response_copied_bytes: u64,
+    /// ... and that with the headers and the unused room of its records: what crossed to the agent.
+    pub response_record_bytes: u64,
     /// Records the ring had no room for, and their payload bytes.
     pub lost_segments: u64,
     pub lost_bytes: u64,

@@ -173,6 +173,7 @@ impl Kernel {
             sum.conns_full += cpu.conns_full;
             sum.unparsed_packets += cpu.unparsed_packets;
             sum.unframed += cpu.unframed;
+            sum.response_records += cpu.response_records;
         }
         sum
     }

@@ -16,6 +16,8 @@ use super::throughput::jobs;
 const CONNECTIONS: u32 = 1000;
 const BUSY_SECONDS: u32 = 10;
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
+/// The agent writes its figures down four times a second.
+const SETTLE: Duration = Duration::from_millis(600);
 const SEEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// About 100 MB in rows of 1 KB, and the same in rows of 30 bytes.
 const RESULTS: [(&str, &str); 2] = [
@@ -58,6 +60,7 @@ struct Copied {
 
 impl Copied {
     fn of(agent: &Agent) -> Result<Self> {
+        thread::sleep(SETTLE);
         let status = agent.status()?;
         let field = |name: &str| {
             let value = status["kernel"][name].as_u64();
@@ -65,7 +68,7 @@ impl Copied {
         };
         Ok(Copied {
             bytes: field("response_bytes")?,
-            copied: field("response_copied_bytes")?,
+            copied: field("response_record_bytes")?,
         })
     }
 }

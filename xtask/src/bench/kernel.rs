@@ -6,11 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
 use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, loaded_programs};
 use aya::sys::{Stats, enable_stats};
+use dbgov_tests::agent::Agent;
 use dbgov_tests::drivers::{self, Target};
 use dbgov_tests::target_dir;
 use serde_json::{Value, json};
@@ -21,23 +24,96 @@ use super::stand::Stand;
 const EMPTY_IN: &str = "dbgov_empty_in";
 const EMPTY_OUT: &str = "dbgov_empty_out";
 
+/// The agent writes its figures down four times a second.
+const SETTLE: Duration = Duration::from_millis(600);
+
 pub(super) fn measure(stand: &Stand, seconds: u32) -> Result<Value> {
     let before: BTreeSet<u32> = figures()?.into_keys().collect();
     let _empty = attach_empty()?;
-    let _agent = stand.agent()?;
+    let agent = stand.agent()?;
     let _enabled = enable_stats(Stats::RunTime)?;
     println!(
-        "\n{:<16} {:<18} {:>12} {:>10} {:>12}",
+        "\n{:<24} {:<18} {:>12} {:>10} {:>12}",
         "packets", "program", "runs", "ns a run", "beyond empty"
     );
-    let database = phase(&stand.target(), "a database's", seconds, &before)?;
     let other = phase(
         &stand.audited.target("127.0.0.1"),
-        "another's",
+        "another server's",
         seconds,
         &before,
     )?;
-    Ok(json!({ "database": database, "other": other }))
+    let governed = Governed::of(&agent)?;
+    let database = phase(&stand.target(), "a governed server's", seconds, &before)?;
+    let governed = Governed::of(&agent)?.since(&governed);
+    // On loopback the programs see each packet on both ends; only one of them, and only packets with payload, is
+    // governed. The others cost what another server's do.
+    let mut payload = Vec::new();
+    for (name, packets) in [
+        ("dbgov_ingress", governed.requests),
+        ("dbgov_egress", governed.responses),
+    ] {
+        let (Some(all), Some(none)) = (find(&database, name), find(&other, name)) else {
+            continue;
+        };
+        let total_ns = all.beyond_ns * all.count as f64;
+        let passed_by = all.count.saturating_sub(packets) as f64;
+        let ns = (total_ns - none.beyond_ns * passed_by) / packets.max(1) as f64;
+        println!(
+            "{:<24} {name:<18} {packets:>12} {:>10} {ns:>12.1}",
+            "governed, with payload", ""
+        );
+        payload.push(json!({ "program": name, "packets": packets, "ns_beyond_empty": ns }));
+    }
+    Ok(json!({
+        "governed_server": rows(&database),
+        "other_server": rows(&other),
+        "governed_with_payload": payload,
+    }))
+}
+
+/// Packets with payload the agent's programs took up.
+struct Governed {
+    requests: u64,
+    responses: u64,
+}
+
+impl Governed {
+    fn of(agent: &Agent) -> Result<Self> {
+        thread::sleep(SETTLE);
+        let status = agent.status()?;
+        let field = |name: &str| {
+            let value = status["kernel"][name].as_u64();
+            value.with_context(|| format!("dbgov status has no kernel.{name}"))
+        };
+        Ok(Governed {
+            requests: field("request_packets")?,
+            responses: field("response_packets")?,
+        })
+    }
+
+    fn since(self, before: &Governed) -> Self {
+        Governed {
+            requests: self.requests - before.requests,
+            responses: self.responses - before.responses,
+        }
+    }
+}
+
+/// What one program took in one phase.
+struct Row {
+    name: String,
+    count: u64,
+    ns: f64,
+    beyond_ns: f64,
+}
+
+fn find<'a>(rows: &'a [Row], name: &str) -> Option<&'a Row> {
+    rows.iter().find(|row| row.name == name)
+}
+
+fn rows(rows: &[Row]) -> Value {
+    let row = |row: &Row| json!({ "program": row.name, "runs": row.count, "ns": row.ns, "ns_beyond_empty": row.beyond_ns });
+    rows.iter().map(row).collect()
 }
 
 /// One program's figures; the kernel cuts names to 15 bytes.
@@ -64,7 +140,7 @@ fn figures() -> Result<BTreeMap<u32, Run>> {
 }
 
 /// Plays packets of `target` and prints what each program added meanwhile.
-fn phase(target: &Target, packets: &str, seconds: u32, older: &BTreeSet<u32>) -> Result<Value> {
+fn phase(target: &Target, packets: &str, seconds: u32, older: &BTreeSet<u32>) -> Result<Vec<Row>> {
     let start = figures()?;
     let mut command = drivers::pgbench(target)?;
     command.args([
@@ -98,14 +174,19 @@ fn phase(target: &Target, packets: &str, seconds: u32, older: &BTreeSet<u32>) ->
     for run in &runs {
         let beyond = run.ns() - empty_ns(&runs, &run.name);
         println!(
-            "{packets:<16} {:<18} {:>12} {:>10.1} {beyond:>12.1}",
+            "{packets:<24} {:<18} {:>12} {:>10.1} {beyond:>12.1}",
             run.name,
             run.count,
             run.ns()
         );
-        rows.push(json!({ "program": run.name, "runs": run.count, "ns": run.ns(), "ns_beyond_empty": beyond }));
+        rows.push(Row {
+            name: run.name.clone(),
+            count: run.count,
+            ns: run.ns(),
+            beyond_ns: beyond,
+        });
     }
-    Ok(Value::Array(rows))
+    Ok(rows)
 }
 
 impl Run {
