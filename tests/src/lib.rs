@@ -6,6 +6,8 @@
 
 pub mod agent;
 pub mod drivers;
+pub mod extended;
+pub mod journal;
 pub mod log;
 pub mod netns;
 pub mod postgres;
