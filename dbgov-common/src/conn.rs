@@ -41,6 +41,12 @@ pub struct ConnState {
     pub marks: u32,
     pub elided_bytes: u32,
     pub elided_rows: u32,
+    /// Messages that cross whole and lie next to each other, not yet copied: where they begin and how long they are.
+    pub run_at: u32,
+    pub run_len: u32,
+    /// What of the packet stands in the run's window.
+    pub window_at: u32,
+    pub window_len: u32,
     /// A message header that was cut by a packet boundary; 5 bytes in use (8, so that a masked index is inside).
     pub header: [u8; 8],
     /// Bytes of it that have come.
@@ -90,7 +96,7 @@ pub struct KernelCounters {
 }
 
 const _: () = {
-    assert!(size_of::<ConnState>() == 88);
+    assert!(size_of::<ConnState>() == 104);
     assert!(size_of::<ConnectInfo>() == 56);
     assert!(size_of::<KernelCounters>() == 96);
 };

@@ -38,30 +38,49 @@ const HEADER_BYTES: u32 = 5;
 const MESSAGE_BYTES_MAX: u32 = 0x4000_0000;
 const READY_FOR_QUERY_BYTES: u32 = 6;
 const OUT_MASK: i32 = RESPONSE_COPY_BYTES as i32 - 1;
+/// Bytes of a packet looked at at once; a power of two.
+const WINDOW_BYTES: usize = 128;
+const WINDOW_MASK: i32 = WINDOW_BYTES as i32 - 1;
+/// Behind the window, so that a header at its last byte is still inside; a multiple of the stack's slots.
+const HEADER_SLOT_BYTES: usize = 8;
+type Window = [u8; WINDOW_BYTES + HEADER_SLOT_BYTES];
 const MARK_MASK: i32 = RESPONSE_MARKS_MAX as i32 - 1;
 
 #[cgroup_skb(egress)]
 pub fn dbgov_egress(ctx: SkBuffContext) -> i32 {
-    egress(&ctx);
+    egress(&ctx, |ctx, packet, cookie, state| {
+        walk_on(ctx, packet, cookie, state, each_with_helper)
+    });
     1
 }
 
-/// Walks over the messages of a packet, or of the rest of one that did not fit one run; only ever tail-called.
+/// The rest of a packet that filled one record; only ever tail-called.
 #[cgroup_skb(egress)]
 pub fn dbgov_egress_walk(ctx: SkBuffContext) -> i32 {
-    walk_packet(&ctx, each_with_helper);
+    walk_rest(&ctx, each_with_helper);
     1
 }
 
-/// The same for kernels without bpf_loop (before Linux 5.17).
+/// As `dbgov_egress`, for kernels without bpf_loop (before Linux 5.17). The walk is a program of its own: the verifier
+/// follows every pass of its loop, and does so once here, not once for each way that leads to it.
+#[cgroup_skb(egress)]
+pub fn dbgov_egress_bounded(ctx: SkBuffContext) -> i32 {
+    egress(&ctx, |ctx, packet, cookie, state| {
+        // SAFETY: the map holds a program of this type; on success the call does not return.
+        unsafe { EGRESS.tail_call(ctx, 0) };
+        give_up(ctx, packet, cookie, state);
+    });
+    1
+}
+
 #[cgroup_skb(egress)]
 pub fn dbgov_egress_walk_bounded(ctx: SkBuffContext) -> i32 {
-    walk_packet(&ctx, each_unrolled);
+    walk_rest(&ctx, each_unrolled);
     1
 }
 
 #[inline(always)]
-fn egress(ctx: &SkBuffContext) {
+fn egress(ctx: &SkBuffContext, walk: impl Fn(&SkBuffContext, &Packet, u64, &mut ConnState)) {
     // SAFETY: context access; the socket pointer is checked before it is followed.
     let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
     if sk.is_null() {
@@ -106,23 +125,26 @@ fn egress(ctx: &SkBuffContext) {
         );
     }
     if packet.payload_at < packet.end {
-        response(ctx, &packet, cookie, state);
+        if response(ctx, &packet, state) {
+            walk(ctx, &packet, cookie, state);
+        }
     }
 }
 
+/// Where the packet stands in the stream, and from where to where it is to be walked; false where there is nothing.
 #[inline(always)]
-fn response(ctx: &SkBuffContext, packet: &Packet, cookie: u64, state: &mut ConnState) {
+fn response(ctx: &SkBuffContext, packet: &Packet, state: &mut ConnState) -> bool {
     let end_seq = end_seq(packet);
     let mut at = packet.payload_at;
     let behind = packet.seq.wrapping_sub(state.response_seq) as i32;
     if behind < 0 {
         // Sent again, in whole or in part.
         if end_seq.wrapping_sub(state.response_seq) as i32 <= 0 {
-            return;
+            return false;
         }
         at += behind.unsigned_abs();
         if at >= packet.end {
-            return;
+            return false;
         }
     } else if behind > 0 && state.mode < conn::MODE_OPAQUE {
         state.mode = conn::MODE_UNSYNCED;
@@ -155,49 +177,55 @@ fn response(ctx: &SkBuffContext, packet: &Packet, cookie: u64, state: &mut ConnS
             None => {
                 add(&mut state.response_lost_bytes, bytes);
                 state.response_seq = end_seq;
-                return;
+                return false;
             }
         },
         _ => {
             state.response_seq = end_seq;
-            return;
+            return false;
         }
     }
     state.offset = at;
     state.response_seq = packet.seq.wrapping_add(at - packet.payload_at);
-    // The walk is a program of its own: the verifier checks its loop once, not once for each way that leads here.
-    // SAFETY: the map holds a program of this type; on success the call does not return.
-    unsafe { EGRESS.tail_call(ctx, 0) };
-    give_up(ctx, packet, cookie, state);
+    true
 }
 
 #[inline(always)]
-fn walk_packet(ctx: &SkBuffContext, each: impl Fn(&mut Steps)) {
+fn walk_rest(ctx: &SkBuffContext, each: impl Fn(&mut Steps)) {
     let Parsed::Tcp(packet) = parse(ctx) else {
         return;
     };
     // SAFETY: takes the context.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    let Some(state) = CONNS.get_ptr_mut(&cookie) else {
-        return;
-    };
-    // SAFETY: as in `egress`.
-    let state = unsafe { &mut *state };
+    if let Some(state) = CONNS.get_ptr_mut(&cookie) {
+        // SAFETY: as in `egress`.
+        walk_on(ctx, &packet, cookie, unsafe { &mut *state }, each);
+    }
+}
+
+#[inline(always)]
+fn walk_on(
+    ctx: &SkBuffContext,
+    packet: &Packet,
+    cookie: u64,
+    state: &mut ConnState,
+    each: impl Fn(&mut Steps),
+) {
     let (at, end) = (state.offset, state.end);
     if at < packet.payload_at || at >= end || end > packet.end {
         return;
     }
-    if let Some(reached) = walk(ctx, &packet, cookie, state, at, each) {
+    if let Some(reached) = walk(ctx, packet, cookie, state, at, each) {
         if reached >= end {
             // Behind an answer byte nothing else of its packet can be read.
-            state.response_seq = end_seq(&packet);
+            state.response_seq = end_seq(packet);
             return;
         }
         state.response_seq = packet.seq.wrapping_add(reached - packet.payload_at);
         // SAFETY: the map holds a program of this type; on success the call does not return.
         unsafe { EGRESS.tail_call(ctx, 0) };
     }
-    give_up(ctx, &packet, cookie, state);
+    give_up(ctx, packet, cookie, state);
 }
 
 #[inline(always)]
@@ -322,9 +350,15 @@ fn walk(
         walker,
         end,
         valid: 1,
+        window: [0; WINDOW_BYTES + HEADER_SLOT_BYTES],
     };
     each(&mut steps);
-    let Steps { walker, valid, .. } = steps;
+    let Steps {
+        walker, mut valid, ..
+    } = steps;
+    if !walker.copy_run(ctx) {
+        valid = 0;
+    }
     walker.mark();
     let reached = get!(walker.offset);
     let out = get!(walker.out);
@@ -364,13 +398,18 @@ struct Steps {
     walker: Walker,
     end: u32,
     valid: u32,
+    /// The packet's next bytes, so that a header need not be fetched by a call of its own.
+    window: Window,
 }
 
 impl Steps {
     /// One step; false at the end of the run.
     #[inline(always)]
     fn next(&mut self) -> bool {
-        match self.walker.step(&SkBuffContext::new(self.skb), self.end) {
+        match self
+            .walker
+            .step(&SkBuffContext::new(self.skb), self.end, &mut self.window)
+        {
             Step::On => true,
             Step::Stop => false,
             Step::Invalid => {
@@ -434,13 +473,15 @@ impl Walker {
         set!(self.marks, 0);
         set!(self.elided_bytes, 0);
         set!(self.elided_rows, 0);
+        set!(self.run_len, 0);
+        set!(self.window_len, 0);
         let inside =
             get!(self.keep_left) | get!(self.skip_left) | u32::from(get!(self.header_have));
         if inside == 0 { FLAG_BOUNDARY } else { 0 }
     }
 
     #[inline(always)]
-    fn step(&self, ctx: &SkBuffContext, end: u32) -> Step {
+    fn step(&self, ctx: &SkBuffContext, end: u32, window: &mut Window) -> Step {
         let at = get!(self.offset);
         if at >= end {
             return Step::Stop;
@@ -458,12 +499,79 @@ impl Walker {
             return Step::On;
         }
         if get!(self.header_have) == 0 && left >= HEADER_BYTES {
-            let Some(header) = load::<5>(ctx, at) else {
+            let Some(header) = self.header(ctx, at, left, window) else {
                 return Step::Invalid;
             };
-            return self.message(at, &header);
+            return self.message(ctx, at, left, &header);
+        }
+        if !self.copy_run(ctx) {
+            return Step::Invalid;
         }
         self.cut_header(ctx, at)
+    }
+
+    /// The header at `at`, through the window.
+    #[inline(always)]
+    fn header(
+        &self,
+        ctx: &SkBuffContext,
+        at: u32,
+        left: u32,
+        window: &mut Window,
+    ) -> Option<[u8; 5]> {
+        let mut inside = at.wrapping_sub(get!(self.window_at));
+        if inside.wrapping_add(HEADER_BYTES) > get!(self.window_len) {
+            let bytes = length::<WINDOW_BYTES>(if left < WINDOW_BYTES as u32 {
+                left
+            } else {
+                WINDOW_BYTES as u32
+            });
+            // SAFETY: `window` has WINDOW_BYTES and more.
+            if unsafe { bpf_skb_load_bytes(ctx.as_ptr(), at, window.as_mut_ptr().cast(), bytes) }
+                != 0
+            {
+                return None;
+            }
+            set!(self.window_at, at);
+            set!(self.window_len, bytes);
+            inside = 0;
+        }
+        let inside = masked::<WINDOW_MASK>(inside) as usize;
+        // SAFETY: the masked offset is below WINDOW_BYTES, and HEADER_SLOT_BYTES follow those.
+        Some(unsafe {
+            window
+                .as_ptr()
+                .add(inside)
+                .cast::<[u8; 5]>()
+                .read_volatile()
+        })
+    }
+
+    /// Copies the messages that wait to be copied.
+    #[inline(always)]
+    fn copy_run(&self, ctx: &SkBuffContext) -> bool {
+        let bytes = get!(self.run_len);
+        if bytes == 0 {
+            return true;
+        }
+        set!(self.run_len, 0);
+        self.copy(ctx, get!(self.run_at), bytes)
+    }
+
+    /// Copies up to half a record behind what the record has; the callers have made sure of the room.
+    #[inline(always)]
+    fn copy(&self, ctx: &SkBuffContext, at: u32, bytes: u32) -> bool {
+        let bytes = length::<RESPONSE_COPY_BYTES>(bytes);
+        let out = get!(self.out);
+        // SAFETY: out < half, bytes <= half of the record's data.
+        let failed = unsafe {
+            let data = (&raw mut (*self.response).data)
+                .cast::<u8>()
+                .add(masked::<OUT_MASK>(out) as usize);
+            bpf_skb_load_bytes(ctx.as_ptr(), at, data.cast(), bytes)
+        };
+        set!(self.out, out + bytes);
+        failed == 0
     }
 
     #[inline(always)]
@@ -474,10 +582,20 @@ impl Walker {
 
     /// A message whose whole header stands at `at`.
     #[inline(always)]
-    fn message(&self, at: u32, header: &[u8; 5]) -> Step {
+    fn message(&self, ctx: &SkBuffContext, at: u32, left: u32, header: &[u8; 5]) -> Step {
         let Some((crosses, body)) = read(header) else {
             return Step::Invalid;
         };
+        if let Crosses::Head(bytes) = crosses {
+            let total = HEADER_BYTES + bytes;
+            let run = get!(self.run_len);
+            if bytes == body && total <= left && run + total <= RESPONSE_COPY_BYTES as u32 {
+                return self.extend_run(at, run, total);
+            }
+        }
+        if !self.copy_run(ctx) {
+            return Step::Invalid;
+        }
         match crosses {
             Crosses::Head(bytes) => {
                 set!(self.keep_left, HEADER_BYTES + bytes);
@@ -490,6 +608,21 @@ impl Walker {
         }
         set!(self.skip_left, body);
         self.elide(at, HEADER_BYTES);
+        Step::On
+    }
+
+    /// A message that crosses whole joins those before it.
+    #[inline(always)]
+    fn extend_run(&self, at: u32, run: u32, total: u32) -> Step {
+        if run == 0 {
+            if !self.room() {
+                return Step::Stop;
+            }
+            self.mark();
+            set!(self.run_at, at);
+        }
+        set!(self.run_len, run + total);
+        set!(self.offset, at + total);
         Step::On
     }
 
@@ -568,19 +701,9 @@ impl Walker {
         if bytes > RESPONSE_COPY_BYTES as u32 {
             bytes = RESPONSE_COPY_BYTES as u32;
         }
-        let bytes = length::<RESPONSE_COPY_BYTES>(bytes);
-        let out = get!(self.out);
-        // SAFETY: out < half, bytes <= half of the record's data.
-        let failed = unsafe {
-            let data = (&raw mut (*self.response).data)
-                .cast::<u8>()
-                .add(masked::<OUT_MASK>(out) as usize);
-            bpf_skb_load_bytes(ctx.as_ptr(), at, data.cast(), bytes)
-        };
-        if failed != 0 {
+        if !self.copy(ctx, at, bytes) {
             return Step::Invalid;
         }
-        set!(self.out, out + bytes);
         set!(self.offset, at + bytes);
         set!(self.keep_left, keep_left - bytes);
         Step::On

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::postgres::Installation;
+use crate::installation::Installation;
 use crate::process::{self, Place};
 use crate::{target_dir, workspace};
 

@@ -1,6 +1,7 @@
 //! Child processes that never outlive us.
 
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{LazyLock, Mutex};
@@ -41,13 +42,14 @@ impl Place {
 type Order = (Command, Sender<io::Result<Child>>);
 
 /// Starts a child from a thread that lives as long as the process: the kernel sends the parent-death signal when the
-/// *thread* that forked ends, and tests run in threads of their own (prctl(2), PR_SET_PDEATHSIG).
+/// *thread* that forked ends, and tests run in threads of their own (prctl(2), PR_SET_PDEATHSIG). The child is in a
+/// process group of its own: Ctrl-C reaches us alone, and we end the child in order.
 pub fn spawn(command: Command) -> io::Result<Child> {
     static SPAWNER: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
         let (orders, inbox): (Sender<Order>, Receiver<Order>) = channel();
         thread::spawn(move || {
             for (mut command, reply) in inbox {
-                let _ = reply.send(command.spawn());
+                let _ = reply.send(command.process_group(0).spawn());
             }
         });
         Mutex::new(orders)

@@ -227,6 +227,6 @@ fn a_half_close_loses_nothing() {
         journal::kinds(&session),
         ["session_open", "statement", "statement", "session_close"]
     );
-    assert_eq!(session[2]["result"]["rows"], 1000);
+    assert_eq!(session[2]["result"]["rows"], 1000, "{session:#?}");
     assert_eq!(session[3]["close"]["reason"], "client_closed");
 }

@@ -84,7 +84,7 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn need_root(what: &str) -> Result<()> {
     ensure!(
         dbgov_tests::process::is_root(),
-        "{what} needs root; as this user: sudo env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask …"
+        "{what}: only root can do this; as this user: sudo env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask …"
     );
     Ok(())
 }

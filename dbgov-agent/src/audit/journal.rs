@@ -30,7 +30,8 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
 /// Scratch memory kept after a long line has passed.
 const LINE_KEPT_BYTES: usize = 64 * 1024;
 
-/// Told of every record that has its place in the journal, with its line (newline included).
+/// Told of every record that has its place in the journal, with its line (newline included). It must not wait: a
+/// terminal that is stopped would stop the journal.
 pub type Observer = Box<dyn FnMut(&Record, &[u8]) + Send>;
 
 pub struct Journal<S: Storage = Directory> {

@@ -244,9 +244,11 @@ impl Model {
     }
 
     fn close(&mut self) {
+        let dropped_before = self.journal.as_ref().unwrap().stats().dropped;
         self.append(Kind::AgentStop, 0);
         let stats = self.journal.take().unwrap().close();
-        let is_lost = stats.unflushed > 0 || stats.degraded && stats.dropped > 0;
+        // Where the agent_stop was dropped, so was something before it.
+        let is_lost = stats.unflushed > 0 || stats.dropped > dropped_before;
         self.open(is_lost && self.started);
     }
 

@@ -143,7 +143,7 @@ impl<S: Storage> Recovery<'_, S> {
         notes: &mut Vec<Record>,
     ) -> Result<Option<(u64, line::Link)>, OpenError> {
         let unreadable = self.failed("read", name);
-        let len = file.len().map_err(&unreadable)?;
+        let len = file.size().map_err(&unreadable)?;
         let mut end = storage::line_start(file, len).map_err(&unreadable)?;
         let mut torn_lines = 0;
         let last = loop {
@@ -175,10 +175,12 @@ impl<S: Storage> Recovery<'_, S> {
         };
         if end < len {
             notes.push(self.cut(name, file, end, len)?);
-        } else {
-            // A killed process may have left it in the page cache, and it may be full, so that no later sync comes.
-            file.sync().map_err(self.failed("sync", name))?;
         }
+        // Also where nothing was cut: a killed process may have left content and name in the cache of the kernel, and no
+        // later sync comes where the segment is full.
+        file.sync()
+            .and_then(|()| self.storage.sync_dir())
+            .map_err(self.failed("sync", name))?;
         Ok(last.map(|link| (end, link)))
     }
 
@@ -193,8 +195,7 @@ impl<S: Storage> Recovery<'_, S> {
             }
             Err(source) => return Err(self.failed("keep the torn end of", name)(source)),
         };
-        file.set_len(end)
-            .and_then(|()| file.sync())
+        file.set_size(end)
             .map_err(self.failed("cut the torn end off", name))?;
         tracing::warn!(
             segment = name,

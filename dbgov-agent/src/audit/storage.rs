@@ -32,10 +32,10 @@ pub trait Storage {
 
 /// One file, with its places named by the caller: a write that failed half-way is simply made again at its place.
 pub trait SegmentFile {
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize>;
-    fn set_len(&mut self, bytes: u64) -> io::Result<()>;
+    fn set_size(&mut self, bytes: u64) -> io::Result<()>;
     /// Makes the content and the length durable (fdatasync).
     fn sync(&mut self) -> io::Result<()>;
     /// Somebody removed the file while it was open.
@@ -135,7 +135,7 @@ pub(super) fn names(dir: &Path) -> io::Result<Vec<String>> {
 }
 
 impl SegmentFile for File {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 
@@ -147,8 +147,8 @@ impl SegmentFile for File {
         FileExt::write_at(self, bytes, offset)
     }
 
-    fn set_len(&mut self, bytes: u64) -> io::Result<()> {
-        File::set_len(self, bytes)
+    fn set_size(&mut self, bytes: u64) -> io::Result<()> {
+        self.set_len(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -153,7 +153,7 @@ impl Storage for Disk {
 }
 
 impl SegmentFile for FakeFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         self.with(|file| file.data.len() as u64)
     }
 
@@ -186,7 +186,7 @@ impl SegmentFile for FakeFile {
         Ok(taken)
     }
 
-    fn set_len(&mut self, bytes: u64) -> io::Result<()> {
+    fn set_size(&mut self, bytes: u64) -> io::Result<()> {
         let freed = self.with(|file| {
             let freed = file.data.len() - bytes as usize;
             file.data.truncate(bytes as usize);

@@ -308,7 +308,7 @@ fn attach(ebpf: &mut Ebpf, cgroup: &File) -> Result<(), KernelError> {
         })?;
     let packet_hooks = [
         (egress_walk(), None),
-        ("dbgov_egress", Some(CgroupSkbAttachType::Egress)),
+        (egress(), Some(CgroupSkbAttachType::Egress)),
         ("dbgov_ingress", Some(CgroupSkbAttachType::Ingress)),
     ];
     for (name, hook) in packet_hooks {
@@ -326,7 +326,12 @@ fn attach(ebpf: &mut Ebpf, cgroup: &File) -> Result<(), KernelError> {
     Ok(())
 }
 
-/// The program that walks over response messages: bpf_loop came with Linux 5.17.
+/// bpf_loop came with Linux 5.17.
+fn egress() -> &'static str {
+    if kernel_at_least(5, 17) { "dbgov_egress" } else { "dbgov_egress_bounded" }
+}
+
+/// The program that walks over the rest of a response packet.
 fn egress_walk() -> &'static str {
     if kernel_at_least(5, 17) {
         "dbgov_egress_walk"

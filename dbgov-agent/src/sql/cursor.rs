@@ -73,13 +73,14 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    pub(crate) fn eat_star(&mut self) {
-        if self
+    pub(crate) fn eat_star(&mut self) -> bool {
+        let found = self
             .peek()
-            .is_some_and(|token| token.text(self.text) == "*")
-        {
+            .is_some_and(|token| token.text(self.text) == "*");
+        if found {
             self.next();
         }
+        found
     }
 
     /// Nothing may follow.

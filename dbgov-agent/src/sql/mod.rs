@@ -3,6 +3,7 @@
 //! ```text
 //! lexer       text -> tokens, as PostgreSQL cuts them
 //! normalize   tokens -> fingerprint; tokens -> cache key
+//! cursor      a reading position in the tokens of a statement
 //! statement   tokens -> statements; each to the reader that knows it
 //!   utility     SET, COPY, EXPLAIN, GRANT, ...: read from their tokens
 //!   ddl         CREATE, ALTER, DROP: likewise
@@ -109,8 +110,14 @@ struct Lexed {
     cut: bool,
 }
 
+/// Room kept from one text to the next, tokens: enough for everyday texts; a huge one does not hold memory for ever.
+const TOKENS_KEPT: usize = 16 * 1024;
+
 impl Lexed {
     fn lex(&mut self, text: &str, truncated: bool) {
+        if self.tokens.capacity() > TOKENS_KEPT {
+            *self = Lexed::default();
+        }
         let mut lexer = Lexer::new(text);
         self.tokens.clear();
         self.tokens.extend(lexer.by_ref());

@@ -28,6 +28,10 @@ const DEPTH_MAX: usize = 600;
 /// sqlparser's own bound on parentheses, subqueries and the like, levels.
 const NESTING_MAX: usize = 64;
 
+/// Stack that sqlparser must have left at each step of its recursion before it takes a new segment, bytes. The default
+/// of the crate it uses for that (128 KiB) is less than some of its functions need in a debug build.
+const STACK_LEFT_BYTES_MIN: usize = 512 * 1024;
+
 /// Words that make the tree deeper without parentheses.
 const DEEPENING_WORDS: &[&str] = &[
     "all",
@@ -106,6 +110,7 @@ fn parse(source: &Source<'_>, statement: Cursor<'_>, before: &[Sql]) -> Result<S
     }
     let mut converted = before.to_vec();
     convert(source, statement, &mut converted)?;
+    recursive::set_minimum_stack_size(STACK_LEFT_BYTES_MIN);
     let mut parser = Parser::new(&PostgreSqlDialect {})
         .with_recursion_limit(NESTING_MAX)
         .with_tokens(converted);
@@ -183,8 +188,16 @@ fn convert(
                     converted.push(Sql::make_word("from", None));
                     continue;
                 }
-                let current_of = converted.last().is_some_and(|last| is_where(last))
-                    && token.text(source.text).eq_ignore_ascii_case("current")
+                if let Some(sql) = catalog_operator(token, &mut rest)? {
+                    converted.push(sql);
+                    continue;
+                }
+                if is_word(token, rest.text, "only") && !converted.last().is_some_and(is_rows) {
+                    // FROM ONLY t: sqlparser takes the reserved word for a table. It changes no fact.
+                    continue;
+                }
+                let current_of = converted.last().is_some_and(is_where)
+                    && is_word(token, rest.text, "current")
                     && rest.is("of");
                 if current_of {
                     // WHERE CURRENT OF cursor, which sqlparser does not know: a condition that depends on data.
@@ -206,6 +219,10 @@ fn convert(
             Kind::Operator => operator(text)?,
             Kind::Comma => Sql::Comma,
             Kind::Semicolon => Sql::SemiColon,
+            Kind::Dot if converted.last() == Some(&Sql::RParen) && rest.eat_star() => {
+                // (f(x)).*: sqlparser does not know it, and it changes no fact.
+                continue;
+            }
             Kind::Dot => Sql::Period,
             Kind::LParen => Sql::LParen,
             Kind::RParen => Sql::RParen,
@@ -218,10 +235,29 @@ fn convert(
     Ok(())
 }
 
+/// `OPERATOR(pg_catalog.=)`, which is `=` but for its precedence; sqlparser does not take it in front of ANY.
+fn catalog_operator(token: Token, rest: &mut Cursor<'_>) -> Result<Option<Sql>, Unread> {
+    let mut after = *rest;
+    if !is_word(token, rest.text, "operator") {
+        return Ok(None);
+    }
+    let Some(mut inside) = after.parens() else {
+        return Ok(None);
+    };
+    let named = inside.eat("pg_catalog") && inside.eat_kind(Kind::Dot);
+    match inside.tokens {
+        [only] if named && only.kind == Kind::Operator => {
+            *rest = after;
+            operator(only.text(rest.text)).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
 /// `TABLE name`, not the noise word of `SELECT ... INTO TABLE name`.
 fn is_table_command(token: Token, rest: Cursor<'_>, before: Option<&Sql>) -> bool {
     const NOISE_AFTER: &[&str] = &["into", "temporary", "temp", "unlogged"];
-    token.text(rest.text).eq_ignore_ascii_case("table")
+    is_word(token, rest.text, "table")
         && rest.peek().is_some_and(|next| next.kind.is_ident())
         && before.is_none_or(|before| match before {
             Sql::Word(word) => !NOISE_AFTER.contains(&word.value.as_str()),
@@ -229,8 +265,17 @@ fn is_table_command(token: Token, rest: Cursor<'_>, before: Option<&Sql>) -> boo
         })
 }
 
+fn is_word(token: Token, text: &str, word: &str) -> bool {
+    token.text(text).eq_ignore_ascii_case(word)
+}
+
 fn is_where(token: &Sql) -> bool {
     matches!(token, Sql::Word(word) if word.quote_style.is_none() && word.value == "where")
+}
+
+/// `FETCH FIRST 1 ROWS ONLY`
+fn is_rows(token: &Sql) -> bool {
+    matches!(token, Sql::Word(word) if word.value == "row" || word.value == "rows")
 }
 
 /// Every form of string is the same to the grammar. Parts of one string on several lines (4.1.2.1) are one.

@@ -258,7 +258,10 @@ fn relation(mut rest: Cursor<'_>) -> Option<Object> {
         return None;
     }
     rest.eat("only");
-    if rest.is("select") || rest.is("lateral") {
+    if ["select", "lateral", "where", "values"]
+        .iter()
+        .any(|word| rest.is(word))
+    {
         return None;
     }
     let name = rest.name(ObjectKind::Relation).ok()?;

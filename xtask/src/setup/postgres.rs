@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
-use dbgov_tests::postgres::Installation;
+use dbgov_tests::installation::Installation;
 
 use super::packages::{self, Need};
 use crate::shell::{self, find_program};

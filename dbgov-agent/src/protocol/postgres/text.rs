@@ -33,7 +33,9 @@ enum Lead {
 }
 
 /// The official names and how to decode them. Encodings that contain each other share a decoder (UHC holds EUC_KR,
-/// GBK holds EUC_CN): a server that checks its input never lets the difference in.
+/// GBK holds EUC_CN): a server that checks its input never lets the difference in. Compared with PostgreSQL's own tables,
+/// the single-byte ones are the same but for two letters of KOI8U; of the others BIG5 differs in 2 % (compatibility
+/// forms, Hong Kong's additions), UHC and GB18030 in private-use characters, EUC_CN and EUC_KR in three signs.
 const ENCODINGS: &[(&str, Decoder)] = &[
     ("SQL_ASCII", Decoder::Utf8),
     ("UTF8", Decoder::Utf8),
