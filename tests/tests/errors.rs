@@ -95,17 +95,18 @@ fn public_binary(bench: &Bench) -> PathBuf {
     path
 }
 
-fn nobody() -> Place {
-    Place {
-        netns: None,
-        user: Some("nobody".to_string()),
-    }
+/// As a user without any right.
+fn nobody(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    let user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    command.args(["--pdeathsig", "TERM"]).args(user).arg(program);
+    command
 }
 
 #[test]
 fn not_root() {
     let bench = Bench::usual();
-    let mut command = nobody().command(public_binary(&bench));
+    let mut command = nobody(&public_binary(&bench));
     bench.arguments(&mut command);
     let said = fails(command);
     assert_says(&said, &["needs root", "CAP_BPF", "sudo"]);
@@ -221,18 +222,17 @@ fn status_where_no_agent_runs_and_for_others_than_root() {
     let server = Server::start(&Options::default()).unwrap();
     let mut agent = Agent::start(Config::watching(&[&server])).unwrap();
     let bench = Bench::new("");
-    let status = |place: Place, binary: &Path, config: &Path| {
-        let mut command = place.command(binary);
+    let status = |mut command: Command, config: &Path| {
         command.args(["status", "--config"]).arg(config);
         fails(command)
     };
     let binary = agent::binary().unwrap();
-    let said = status(Place::default(), &binary, &bench.path("dbgov.toml"));
+    let said = status(Place::default().command(&binary), &bench.path("dbgov.toml"));
     assert_says(&said, &["no dbgov answers", "dbgov run", "--config"]);
-    let said = status(nobody(), &public_binary(&bench), &agent.config_path());
+    let said = status(nobody(&public_binary(&bench)), &agent.config_path());
     assert_says(&said, &["root", "sudo"]);
     agent.stop().unwrap();
-    let said = status(Place::default(), &binary, &agent.config_path());
+    let said = status(Place::default().command(&binary), &agent.config_path());
     assert_says(&said, &["no dbgov answers"]);
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use aya::maps::{MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
@@ -17,7 +18,7 @@ use super::status::{HookStatus, KernelStatus, Shared};
 use super::{AgentError, journal_status, shown_servers, stop_record};
 use crate::audit::JournalHandle;
 use crate::audit::record::{GapBlock, Kind, Record};
-use crate::capture::event::{self, Control};
+use crate::capture::event::{self, Captured, Control};
 use crate::capture::kernel::{Kernel, Rings};
 use crate::clock::{Clock, boot_ns, unix_ns};
 use crate::identity::{Resolver, Task};
@@ -76,7 +77,12 @@ impl Capture {
         };
         loop {
             let stopping = self.stop.load(Ordering::Acquire);
-            self.control(&mut state);
+            control(
+                &mut self.rings.control,
+                &mut self.pipeline,
+                &self.host,
+                &mut state,
+            );
             let drained = self.packets(&mut state)?;
             self.reports(&mut state)?;
             self.commands(&mut state);
@@ -95,38 +101,24 @@ impl Capture {
         }
     }
 
-    fn control(&mut self, state: &mut State) {
-        while let Some(item) = self.rings.control.next() {
-            match event::control(&item) {
-                Ok(Control::Connect {
-                    cookie,
-                    at,
-                    connect,
-                }) => {
-                    let comm = comm(&connect.comm);
-                    let task = Task {
-                        pid: connect.pid,
-                        uid: connect.uid,
-                        comm: &comm,
-                        cgroup_id: connect.cgroup_id,
-                        at,
-                    };
-                    self.pipeline
-                        .connecting(cookie, state.resolver.resolve(&task), at);
-                }
-                Ok(Control::Listen { .. }) => self.host.request(Request::Servers),
-                Err(error) => malformed(state, error),
-            }
-        }
-    }
-
     fn packets(&mut self, state: &mut State) -> Result<usize, AgentError> {
         for read in 0..DRAIN_RECORDS_MAX {
             let Some(item) = self.rings.packets.next() else {
                 return Ok(read);
             };
             match event::captured(&item) {
-                Ok(captured) => self.pipeline.captured(captured),
+                Ok(captured) => {
+                    // The connect(2) of this client may have come after the control ring was last read.
+                    if matches!(captured, Captured::Client { .. }) {
+                        control(
+                            &mut self.rings.control,
+                            &mut self.pipeline,
+                            &self.host,
+                            state,
+                        );
+                    }
+                    self.pipeline.captured(captured);
+                }
                 Err(error) => malformed(state, error),
             }
             drop(item);
@@ -299,6 +291,31 @@ impl Capture {
         let stats = self.journal.close();
         tracing::info!(records = stats.records, dropped = stats.dropped, "stopped");
         Ok(())
+    }
+}
+
+/// Reads the control ring: who connects, what listens.
+fn control(ring: &mut RingBuf<MapData>, pipeline: &mut Pipeline, host: &Host, state: &mut State) {
+    while let Some(item) = ring.next() {
+        match event::control(&item) {
+            Ok(Control::Connect {
+                cookie,
+                at,
+                connect,
+            }) => {
+                let comm = comm(&connect.comm);
+                let task = Task {
+                    pid: connect.pid,
+                    uid: connect.uid,
+                    comm: &comm,
+                    cgroup_id: connect.cgroup_id,
+                    at,
+                };
+                pipeline.connecting(cookie, state.resolver.resolve(&task), at);
+            }
+            Ok(Control::Listen { .. }) => host.request(Request::Servers),
+            Err(error) => malformed(state, error),
+        }
     }
 }
 
