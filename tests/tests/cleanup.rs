@@ -22,7 +22,10 @@ fn loaded_programs() -> BTreeSet<u64> {
 fn hooks(agent: &Agent) -> BTreeSet<u64> {
     let status = agent.status().unwrap();
     let hooks = status["hooks"].as_array().unwrap();
-    hooks.iter().map(|hook| hook["id"].as_u64().unwrap()).collect()
+    hooks
+        .iter()
+        .map(|hook| hook["id"].as_u64().unwrap())
+        .collect()
 }
 
 fn started() -> (Server, Agent, BTreeSet<u64>) {

@@ -121,7 +121,9 @@ fn connect_and_close(port: u16) {
 #[test]
 fn twenty_thousand_short_connections_in_a_row() {
     let server = Server::start(&Options {
-        listen: (0..THREADS).map(|t| address(t, 0).ip().to_string()).collect(),
+        listen: (0..THREADS)
+            .map(|t| address(t, 0).ip().to_string())
+            .collect(),
         quiet: true,
         ..Options::default()
     })

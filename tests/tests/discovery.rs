@@ -50,7 +50,10 @@ fn check_session(records: &[Value], application: &str) {
         ["session_open", "statement", "session_close"],
         "{application}"
     );
-    assert_eq!(journal::texts(&session), [format!("SELECT '{application}'")]);
+    assert_eq!(
+        journal::texts(&session),
+        [format!("SELECT '{application}'")]
+    );
     assert_eq!(session[0]["session"]["joined"], "start");
     assert_eq!(session[0]["identity"]["pid"], std::process::id());
 }

@@ -35,7 +35,10 @@ impl Bench {
     fn usual() -> Self {
         let bench = Bench::new("");
         let audit = bench.path("audit");
-        bench.append(&format!("[audit]\ndir = \"{}\"\n[[server]]\nport = 1\n", audit.display()));
+        bench.append(&format!(
+            "[audit]\ndir = \"{}\"\n[[server]]\nport = 1\n",
+            audit.display()
+        ));
         bench
     }
 
@@ -55,7 +58,9 @@ impl Bench {
     }
 
     fn arguments(&self, command: &mut Command) {
-        command.args(["run", "--config"]).arg(self.path("dbgov.toml"));
+        command
+            .args(["run", "--config"])
+            .arg(self.path("dbgov.toml"));
     }
 }
 
@@ -99,7 +104,10 @@ fn public_binary(bench: &Bench) -> PathBuf {
 fn nobody(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     let user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-    command.args(["--pdeathsig", "TERM"]).args(user).arg(program);
+    command
+        .args(["--pdeathsig", "TERM"])
+        .args(user)
+        .arg(program);
     command
 }
 
@@ -124,7 +132,15 @@ fn no_cgroup_v2() {
         done
         exec "$@""#;
     command
-        .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ])
         .arg(agent::binary().unwrap());
     bench.arguments(&mut command);
     let said = fails(command);
@@ -187,19 +203,31 @@ fn the_control_socket_cannot_be_made() {
     let said = fails(bench.run());
     assert_says(&said, &["control socket", "control_socket"]);
     // What is not ours stays.
-    assert_eq!(fs::read_to_string(bench.path("control.sock")).unwrap(), "no socket");
+    assert_eq!(
+        fs::read_to_string(bench.path("control.sock")).unwrap(),
+        "no socket"
+    );
 }
 
 #[test]
 fn a_bad_configuration_line_is_named() {
     let bad: &[(&str, &[&str])] = &[
-        ("[audit]\ndri = \"/x\"\n", &["line 6", "dri", "expected", "dir"]),
+        (
+            "[audit]\ndri = \"/x\"\n",
+            &["line 6", "dri", "expected", "dir"],
+        ),
         ("[[server]]\nport = \"5432\"\n", &["line 6", "5432", "u16"]),
         ("[[server]]\nport = 70000\n", &["line 6", "70000"]),
-        ("[[server]]\nprotocol = \"oracle\"\nport = 1\n", &["line 6", "oracle", "postgresql"]),
+        (
+            "[[server]]\nprotocol = \"oracle\"\nport = 1\n",
+            &["line 6", "oracle", "postgresql"],
+        ),
         ("[audit\n", &["line 5"]),
         ("[policy]\nfile = \"x\"\n", &["[policy]", "remove"]),
-        ("[capture]\nring_bytes = 1000\n", &["ring_bytes", "power of two"]),
+        (
+            "[capture]\nring_bytes = 1000\n",
+            &["ring_bytes", "power of two"],
+        ),
     ];
     for (text, words) in bad {
         let bench = Bench::new(text);
@@ -254,11 +282,18 @@ fn a_signal_while_starting() {
         // Before the agent catches signals SIGTERM itself ends it; nothing was made by then.
         let ended_by_itself = status.code() == Some(0);
         let began = bench.path("audit").exists();
-        assert!(ended_by_itself || !began, "after {delay_ms} ms: {status}\n{said}");
+        assert!(
+            ended_by_itself || !began,
+            "after {delay_ms} ms: {status}\n{said}"
+        );
         assert!(!bench.path("control.sock").exists(), "after {delay_ms} ms");
         if began {
             let records = journal::verify(&bench.path("audit")).unwrap();
-            assert_eq!(records.last().unwrap()["kind"], "agent_stop", "after {delay_ms} ms");
+            assert_eq!(
+                records.last().unwrap()["kind"],
+                "agent_stop",
+                "after {delay_ms} ms"
+            );
         }
     }
 }

@@ -78,7 +78,11 @@ fn killed_again_and_again_under_load() {
     assert_eq!(numbers.first(), Some(&0));
     assert_eq!(numbers.last(), Some(&(asked - 1)));
     // A kill takes what was not flushed, a tenth of a second, and the time until the next agent is up.
-    assert!(numbers.len() as u64 * 3 > asked, "{} of {asked}", numbers.len());
+    assert!(
+        numbers.len() as u64 * 3 > asked,
+        "{} of {asked}",
+        numbers.len()
+    );
 }
 
 #[test]
@@ -167,7 +171,11 @@ fn a_full_disk_is_counted_told_and_made_good() {
     let ballast = disk.ballast(30);
     let audit = disk.path.join("audit");
     let config = Config::watching(&[&server])
-        .set("audit", "dir", &format!("{:?}", audit.display().to_string()))
+        .set(
+            "audit",
+            "dir",
+            &format!("{:?}", audit.display().to_string()),
+        )
         .set("audit", "segment_bytes_max", "1048576");
     let mut agent = Agent::start(config).unwrap();
     let mut client = connect(&server, "filler");
@@ -236,7 +244,10 @@ fn a_full_disk_is_counted_told_and_made_good() {
         });
         found.unwrap()["seq"].as_u64().unwrap()
     };
-    assert_eq!((seq_of(hole[0]), seq_of(hole[1])), (gap_seq - 1, gap_seq + 1));
+    assert_eq!(
+        (seq_of(hole[0]), seq_of(hole[1])),
+        (gap_seq - 1, gap_seq + 1)
+    );
 }
 
 /// An agent that is stopped while the disk is full ends all the same, and the next one says what is missing.
@@ -245,8 +256,11 @@ fn stopped_while_the_disk_is_full() {
     let server = server();
     let disk = SmallDisk::mount(4);
     let audit = disk.path.join("audit");
-    let config = Config::watching(&[&server])
-        .set("audit", "dir", &format!("{:?}", audit.display().to_string()));
+    let config = Config::watching(&[&server]).set(
+        "audit",
+        "dir",
+        &format!("{:?}", audit.display().to_string()),
+    );
     let mut agent = Agent::start(config).unwrap();
     let ballast = disk.path.join("ballast");
     fill(&ballast);
@@ -265,7 +279,12 @@ fn stopped_while_the_disk_is_full() {
     agent.start_again().unwrap();
     agent.stop().unwrap();
     let records = journal::verify(&audit).unwrap();
-    assert_eq!(crashes(&records).len(), 1, "{:?}", journal::of_kind(&records, "gap"));
+    assert_eq!(
+        crashes(&records).len(),
+        1,
+        "{:?}",
+        journal::of_kind(&records, "gap")
+    );
     assert_eq!(records.last().unwrap()["kind"], "agent_stop");
 }
 
@@ -284,7 +303,9 @@ fn a_segment_removed_under_the_agent_is_told() {
     let dir = agent.audit_dir().unwrap();
     connect(&server, "one").query("SELECT 'one'").unwrap();
     agent
-        .wait_for_record("the first session", PATIENCE, |r| r["kind"] == "session_close")
+        .wait_for_record("the first session", PATIENCE, |r| {
+            r["kind"] == "session_close"
+        })
         .unwrap();
     let (_, path) = segments(&dir).unwrap().pop().unwrap();
     let bytes = fs::metadata(&path).unwrap().len();

@@ -27,7 +27,12 @@ fn server_pids(status: &Value, port: u16) -> Vec<u64> {
     let servers = status["servers"].as_array().unwrap();
     servers
         .iter()
-        .filter(|server| server["addr"].as_str().unwrap_or_default().ends_with(&wanted))
+        .filter(|server| {
+            server["addr"]
+                .as_str()
+                .unwrap_or_default()
+                .ends_with(&wanted)
+        })
         .filter_map(|server| server["pid"].as_u64())
         .collect()
 }
@@ -64,7 +69,12 @@ fn a_server_restarted_under_the_agent() {
     let before = journal::of_application(&records, "before");
     assert_eq!(
         journal::kinds(&before),
-        ["session_open", "statement", "session_error", "session_close"]
+        [
+            "session_open",
+            "statement",
+            "session_error",
+            "session_close"
+        ]
     );
     // admin_shutdown
     assert_eq!(before[2]["error"]["code"], "57P01");
@@ -180,11 +190,6 @@ fn load(server: &Server, mode: &str, seconds: u32, scratch: &Scratch) -> Child {
     process::spawn(command).unwrap()
 }
 
-/// Statement records so far; a torn journal counts as none.
-fn statements(agent: &Agent) -> usize {
-    agent.statements().map_or(0, |found| found.len())
-}
-
 fn agent_restarted_under_load(mode: &str) {
     let mut server = Server::start(&Options::default()).unwrap();
     let scratch = Scratch::new("load").unwrap();
@@ -197,11 +202,9 @@ fn agent_restarted_under_load(mode: &str) {
     agent.start_again().unwrap();
     std::thread::sleep(Duration::from_millis(1000));
     agent.kill9().unwrap();
-    let killed_with = statements(&agent);
     std::thread::sleep(Duration::from_millis(300));
     agent.start_again().unwrap();
     assert!(load.wait().unwrap().success());
-    assert!(statements(&agent) > killed_with, "nothing after the kill");
     agent.stop().unwrap();
     server.stop().unwrap();
 
@@ -212,14 +215,11 @@ fn agent_restarted_under_load(mode: &str) {
     let crashes = records.iter().filter(|r| r["gap"]["cause"] == "crash");
     assert_eq!(crashes.count(), 1);
 
+    let last_start = records.iter().rposition(|r| r["kind"] == "agent_start");
+    let last_run = &records[last_start.unwrap()..];
+    assert!(journal::of_kind(last_run, "statement").len() > 1000);
+    let last_run = journal::by_session(last_run);
     let mut midstream = 0;
-    let mut last_start = 0;
-    for (n, record) in records.iter().enumerate() {
-        if record["kind"] == "agent_start" {
-            last_start = n;
-        }
-    }
-    let last_run = journal::by_session(&records[last_start..]);
     for (id, session) in journal::by_session(&records) {
         if journal::texts(&session).is_empty() {
             continue;
@@ -299,7 +299,10 @@ fn joined_within_a_message_that_holds_others() {
     assert!(forged.is_none(), "{}", forged.unwrap());
     let all: Vec<&Value> = records.iter().collect();
     let texts = journal::texts(&all);
-    assert!(texts.ends_with(&["SELECT 'after'", "SELECT 'again'"]), "{texts:?}");
+    assert!(
+        texts.ends_with(&["SELECT 'after'", "SELECT 'again'"]),
+        "{texts:?}"
+    );
     let gap = journal::of_kind(&records, "gap");
     assert!(
         gap.iter().any(|gap| gap["gap"]["cause"] == "midstream"),
@@ -334,6 +337,17 @@ fn an_idle_session_older_than_the_agent_is_announced() {
     agent.stop().unwrap();
     let records = journal::verify(&agent.audit_dir().unwrap()).unwrap();
     let session = journal::of_client(&records, local);
-    assert_eq!(journal::texts(&session), ["SELECT 'seen'", "SELECT 'seen too'"]);
+    // That the first message begins at a boundary could not be known: it is there, or a gap of its size is.
+    let texts = journal::texts(&session);
+    if texts.len() == 1 {
+        let gap = session.iter().find(|record| record["kind"] == "gap");
+        let gap = &gap.unwrap_or_else(|| panic!("not told: {session:?}"))["gap"];
+        assert_eq!(gap["cause"], "midstream");
+        assert_eq!(gap["direction"], "request");
+        assert_eq!(gap["bytes"], wire::query("SELECT 'seen'").len());
+    } else {
+        assert_eq!(texts[0], "SELECT 'seen'");
+    }
+    assert_eq!(texts.last(), Some(&"SELECT 'seen too'"));
     assert_eq!(session.last().unwrap()["close"]["reason"], "terminate");
 }

@@ -268,8 +268,5 @@ fn a_suspended_portal_counts_the_rows_of_each_execute() {
             (via, record["result"]["rows"].as_u64().unwrap_or(u64::MAX))
         })
         .collect();
-    assert_eq!(
-        found,
-        [("execute", 1000), ("fetch", 1000), ("fetch", 500)]
-    );
+    assert_eq!(found, [("execute", 1000), ("fetch", 1000), ("fetch", 500)]);
 }

@@ -328,7 +328,11 @@ fn attach(ebpf: &mut Ebpf, cgroup: &File) -> Result<(), KernelError> {
 
 /// bpf_loop came with Linux 5.17.
 fn egress() -> &'static str {
-    if kernel_at_least(5, 17) { "dbgov_egress" } else { "dbgov_egress_bounded" }
+    if kernel_at_least(5, 17) {
+        "dbgov_egress"
+    } else {
+        "dbgov_egress_bounded"
+    }
 }
 
 /// The program that walks over the rest of a response packet.
