@@ -142,10 +142,7 @@ fn transactions(client: &mut postgres::Client, table: &str, n: i32) -> Result<()
     for k in 0..5 {
         ensure!(transaction.execute(&insert, &[&n, &format!("row {k}")])? == 1);
     }
-    let portal = transaction.bind(
-        &format!("SELECT g FROM generate_series(1, $1::int4) AS g"),
-        &[&11],
-    )?;
+    let portal = transaction.bind("SELECT g FROM generate_series(1, $1::int4) AS g", &[&11])?;
     let mut rows = 0;
     for _ in 0..3 {
         rows += transaction.query_portal(&portal, 4)?.len();
