@@ -356,13 +356,15 @@ fn a_client_that_does_not_read() {
         Ok((idle == "1").then_some(()))
     })
     .unwrap();
-    std::thread::sleep(Duration::from_secs(1));
+    // Longer than the silence after which a client that pipelines is taken to be idle.
+    let silence = Duration::from_millis(1500);
+    std::thread::sleep(silence);
     for _ in 0..2 {
         client
             .stream
             .write_all(&wire::query("SELECT 'done'"))
             .unwrap();
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(silence);
     }
     client.stream.write_all(&extended::terminate()).unwrap();
     drain.join().unwrap();

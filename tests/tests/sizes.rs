@@ -16,14 +16,22 @@ const MIB: usize = 1 << 20;
 /// Default of `statement_bytes_max`.
 const KEPT_BYTES_MAX: usize = MIB;
 
-/// A server that logs nothing: its log of a 64 MiB statement is of no use here.
+/// Holds the longest statement whole: over loopback it comes faster than it can be hashed.
+const RING_BYTES: usize = 128 * MIB;
+
 fn started() -> (Server, Agent, SocketAddr) {
+    started_with_ring(RING_BYTES)
+}
+
+/// A server that logs nothing: its log of a 64 MiB statement is of no use here.
+fn started_with_ring(bytes: usize) -> (Server, Agent, SocketAddr) {
     let server = Server::start(&Options {
         quiet: true,
         ..Options::default()
     })
     .unwrap();
-    let agent = Agent::start(Config::watching(&[&server])).unwrap();
+    let config = Config::watching(&[&server]).set("capture", "ring_bytes", &bytes.to_string());
+    let agent = Agent::start(config).unwrap();
     let address = ([127, 0, 0, 1], server.port()).into();
     (server, agent, address)
 }
@@ -77,13 +85,25 @@ fn check_text(record: &Value, sql: &str) -> Result<()> {
     Ok(())
 }
 
+/// Everything but statements, for a failure's message.
+fn told(agent: &Agent) -> String {
+    let records = agent.journal().unwrap();
+    let mut lines: Vec<String> = records
+        .iter()
+        .filter(|record| record["kind"] != "statement")
+        .map(Value::to_string)
+        .collect();
+    lines.push(agent.status().unwrap().to_string());
+    lines.join("\n")
+}
+
 fn check(agent: &mut Agent, sent: &[String], via: &str) {
     let wanted = sent.len() as u64;
     wait_for("all statements", Duration::from_secs(30), || {
         let status = agent.status()?;
         Ok((status["statements"].as_u64() >= Some(wanted)).then_some(()))
     })
-    .unwrap();
+    .unwrap_or_else(|error| panic!("{error}: {}", told(agent)));
     journal::ensure_lossless(&agent.status().unwrap()).unwrap();
     agent.stop().unwrap();
     let records = journal::verify(&agent.audit_dir().unwrap()).unwrap();
@@ -147,6 +167,47 @@ fn a_long_text_is_cut_between_characters() {
         client.query(sql).unwrap();
     }
     check(&mut agent, &sent, "simple");
+}
+
+/// A statement that the ring has no room for is a gap with its size, and those around it are right.
+#[test]
+fn a_statement_too_large_for_the_ring_is_a_gap() {
+    let (_server, mut agent, address) = started_with_ring(MIB);
+    let mut client = client(address, "loss");
+    let texts = ["SELECT 'before'", "SELECT 'after'", "SELECT 'again'"];
+    client.query(texts[0]).unwrap();
+    let large = statement(64 * MIB);
+    client.query(&large).unwrap();
+    client.query(texts[1]).unwrap();
+    client.query(texts[2]).unwrap();
+    let counted = wait_for("the loss is counted", Duration::from_secs(10), || {
+        let kernel = &agent.status()?["kernel"];
+        Ok(kernel["lost_bytes"].as_u64().filter(|bytes| *bytes > 0))
+    });
+    let counted = counted.unwrap();
+    drop(client);
+    agent.stop().unwrap();
+    let records = journal::verify(&agent.audit_dir().unwrap()).unwrap();
+    let all: Vec<&Value> = records.iter().collect();
+    let found = journal::texts(&all);
+    assert_eq!(found.first(), Some(&texts[0]));
+    // The first one behind the loss may be what the gap ends with.
+    assert_eq!(found.last(), Some(&texts[2]));
+    assert!(found.iter().all(|text| texts.contains(text)), "{found:?}");
+    let gaps = records.iter().filter(|r| r["gap"]["cause"] == "ring_full");
+    let told: u64 = gaps.filter_map(|r| r["gap"]["bytes"].as_u64()).sum();
+    assert!(told >= counted, "{told} of {counted} bytes are told");
+    for record in journal::of_kind(&records, "statement") {
+        assert!(record["result"]["rows"] == 1 || record["result"]["status"] == "none");
+    }
+    let close = records
+        .iter()
+        .find(|r| r["kind"] == "session_close")
+        .unwrap();
+    assert!(
+        close["close"]["request_lost_bytes"].as_u64() >= Some(counted),
+        "{close}"
+    );
 }
 
 /// What a result costs and says.

@@ -68,10 +68,11 @@ fn statements_sent_with_the_startup() {
             r#"simple ok 'three' rows=3 ["SELECT 3"]"#,
         ]
     );
-    let (found, _) = told(&[
+    let refused = [
         client(&[startup(&[("user", "a")]), query("one")]),
         server(&[error("FATAL", "28000", "who?")]),
-    ]);
+    ];
+    let found = lines(&run(&refused));
     assert_eq!(found, ["session error 28000 who?", "simple none 'one'"]);
 }
 
