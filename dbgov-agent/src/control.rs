@@ -2,7 +2,7 @@
 
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,8 +68,8 @@ impl Control {
         }
         match UnixStream::connect(path) {
             Ok(_) => return Err(ControlError::InUse(path.to_owned())),
-            // Left behind by an agent that was killed.
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            // Left behind by an agent that was killed. What is no socket refuses a connection as well, and is not ours.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused && is_socket(path) => {
                 std::fs::remove_file(path).map_err(failed)?
             }
             Err(_) => {}
@@ -101,6 +101,10 @@ impl Control {
             })?;
         Ok(Serving { thread, stop, path })
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 impl Drop for Control {
@@ -194,6 +198,18 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         Control::bind(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        std::fs::write(&path, "kept").unwrap();
+        assert!(matches!(
+            Control::bind(&path),
+            Err(ControlError::Bind { .. })
+        ));
+        assert_eq!(std::fs::read(&path).unwrap(), b"kept");
     }
 
     #[test]

@@ -332,9 +332,9 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The records of all segments of a journal, by the sequence number in the segments' names.
-pub fn read_journal(dir: &Path) -> Result<Vec<Value>> {
-    let mut segments: Vec<(u64, PathBuf)> = Vec::new();
+/// The segments of a journal with their first sequence numbers, in order.
+pub fn segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let mut segments = Vec::new();
     let entries = fs::read_dir(dir)
         .with_context(|| format!("cannot read the journal in {}", dir.display()))?;
     for entry in entries {
@@ -344,8 +344,13 @@ pub fn read_journal(dir: &Path) -> Result<Vec<Value>> {
         }
     }
     segments.sort();
+    Ok(segments)
+}
+
+/// The records of all segments of a journal, by the sequence number in the segments' names.
+pub fn read_journal(dir: &Path) -> Result<Vec<Value>> {
     let mut records = Vec::new();
-    for (_, path) in segments {
+    for (_, path) in segments(dir)? {
         let text = fs::read_to_string(&path)?;
         for line in text
             .split_inclusive('\n')

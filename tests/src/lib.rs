@@ -6,7 +6,9 @@
 
 pub mod agent;
 pub mod drivers;
+pub mod extended;
 pub mod installation;
+pub mod journal;
 pub mod log;
 pub mod netns;
 pub mod postgres;

@@ -45,6 +45,7 @@ impl Witness {
 
     /// Ends everything once the clients are done, and compares. Returns the journal for what a test wants to see more.
     pub fn finish(mut self, clients: &[Client]) -> Result<(Report, Vec<Value>)> {
+        self.clients_are_gone()?;
         // The collector has written everything only when the server has stopped; then it is asked about spellings.
         self.server.restart()?;
         thread::sleep(STATUS_AGE_MAX);
@@ -61,6 +62,15 @@ impl Witness {
         check_losses(&status, &mut report)?;
         check_count(&status, &journal, &mut report);
         Ok((report, journal))
+    }
+
+    /// A backend that has not read its client's Terminate yet would be ended by the restart, with an error the client
+    /// never asked for.
+    fn clients_are_gone(&self) -> Result<()> {
+        // Over a UNIX socket the port is -1.
+        const REMOTE: &str = "SELECT count(*) FROM pg_stat_activity WHERE client_port > 0";
+        let clients_left = || Ok((self.server.admin(REMOTE)? == "0").then_some(()));
+        wait_for("the clients' backends end", DRAIN_TIMEOUT, clients_left)
     }
 }
 

@@ -73,6 +73,9 @@ impl Decoder {
                 });
                 self.matcher.session.announce(at, out);
                 self.request.phase = Phase::Messages;
+                // The first ReadyForQuery answers the start-up. A client need not wait for it: what it has sent by then
+                // is answered later.
+                self.matcher.started();
                 let rest = std::mem::take(&mut self.request.startup);
                 self.request_messages(at, &rest, out);
             }

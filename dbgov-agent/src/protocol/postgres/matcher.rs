@@ -63,6 +63,13 @@ impl Matcher {
         }
     }
 
+    /// The start-up packet has come: ReadyForQuery answers it as it does a Sync.
+    pub(super) fn started(&mut self) {
+        if self.attached {
+            self.queue.push(Op::Sync);
+        }
+    }
+
     /// A message of the client.
     pub(super) fn push(&mut self, at: TimeNs, op: Op, out: &mut Vec<Event>) {
         self.track_segments(at, &op);

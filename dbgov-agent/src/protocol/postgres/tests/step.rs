@@ -43,6 +43,38 @@ fn encryption() {
     );
 }
 
+/// A client may send its first messages before the server is ready for them.
+#[test]
+fn statements_sent_with_the_startup() {
+    let steps = [
+        client(&[
+            startup(&[("user", "a")]),
+            query("one"),
+            query("two"),
+            query("three"),
+        ]),
+        server(&[message(b'R', &[0, 0, 0, 0]), ready(b'I')]),
+        server(&[complete("SELECT 1"), ready(b'I')]),
+        server(&[error("ERROR", "42P01", "no t"), ready(b'I')]),
+        server(&[complete("SELECT 3"), ready(b'I')]),
+    ];
+    let (found, _) = told(&steps);
+    assert_eq!(
+        found,
+        [
+            "authenticated",
+            r#"simple ok 'one' rows=1 ["SELECT 1"]"#,
+            "simple error 'two' 42P01",
+            r#"simple ok 'three' rows=3 ["SELECT 3"]"#,
+        ]
+    );
+    let (found, _) = told(&[
+        client(&[startup(&[("user", "a")]), query("one")]),
+        server(&[error("FATAL", "28000", "who?")]),
+    ]);
+    assert_eq!(found, ["session error 28000 who?", "simple none 'one'"]);
+}
+
 #[test]
 fn startup_packets() {
     let (_, decoder) = told(&[Step::Client(startup(&[
