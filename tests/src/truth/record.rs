@@ -99,12 +99,13 @@ impl Record {
     /// For people: enough to find it in the journal.
     pub fn brief(&self) -> String {
         format!(
-            "seq {} {} {} {:?} {:?}",
+            "seq {} {} {} {:?} {:?} {:?}",
             self.seq,
             self.kind,
             self.statement.via,
             shorten(self.statement.text.as_deref().unwrap_or_default()),
-            self.statement.params
+            self.statement.params,
+            self.sqlstate()
         )
     }
 }

@@ -18,7 +18,8 @@ const FUNCTION: &str = "CREATE OR REPLACE FUNCTION pg_temp.same_value(sent text,
         FOREACH type_name IN ARRAY ARRAY['int8', 'numeric', 'float8', 'float4', 'bool', 'timestamptz', 'timestamp',
             'date', 'time', 'timetz', 'interval', 'bytea', 'jsonb', 'uuid', 'text[]', 'int[]', 'inet'] LOOP
             BEGIN
-                EXECUTE format('SELECT $1::%s::text', type_name) INTO written USING sent;
+                -- format() writes by the type's output function, as the log does; a cast of a bool would not.
+                EXECUTE format('SELECT format(''%%s'', $1::%s)', type_name) INTO written USING sent;
                 IF written = logged THEN
                     RETURN true;
                 END IF;
