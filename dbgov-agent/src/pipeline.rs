@@ -332,6 +332,19 @@ impl Pipeline {
         }
     }
 
+    /// The kernel's counts of lost bytes of a connection, request and response, as they were at a moment all events
+    /// from before which have been handled: a loss that no event has told by now had nothing behind it.
+    pub fn lost(&mut self, cookie: u64, at: TimeNs, request_bytes: u64, response_bytes: u64) {
+        self.with(cookie, |connection, events| {
+            connection.lost(at, request_bytes, response_bytes, events);
+        });
+    }
+
+    /// Cookies of the open sessions.
+    pub fn cookies(&self) -> impl Iterator<Item = u64> + '_ {
+        self.connections.keys().copied()
+    }
+
     /// What time brings: holes that stay, clients that never come, connections whose FINs have passed.
     pub fn tick(&mut self, now: TimeNs) {
         self.joiner.expire(now);
@@ -508,12 +521,11 @@ impl Connection {
         let missed = self
             .response_seq
             .map_or(0, |expected| response.seq.wrapping_sub(expected));
-        let newly_lost = response.lost_bytes.saturating_sub(self.response_lost);
         if missed > 0 || (response.resync && decoder.response_in_step()) {
-            let cause = if newly_lost > 0 {
+            let cause = if response.ring_full {
                 GapCause::RingFull
             } else {
-                GapCause::Missing
+                GapCause::Unparsed
             };
             decoder.gap(
                 Direction::Response,
@@ -553,6 +565,46 @@ impl Connection {
         });
     }
 
+    fn lost(
+        &mut self,
+        at: TimeNs,
+        request_bytes: u64,
+        response_bytes: u64,
+        events: &mut Vec<Event>,
+    ) {
+        let newly = request_bytes.saturating_sub(self.request_lost);
+        if newly > 0 {
+            self.request_lost = request_bytes;
+            self.request.lost(newly, GapCause::RingFull);
+            let decoder = &mut self.session.decoder;
+            let mut deliver = |output: Output<'_>| request_output(decoder, output, events);
+            match self.request.next_seq() {
+                Some(next) if self.request.waiting_bytes() == 0 => {
+                    let end = next.wrapping_add(newly as u32);
+                    self.request
+                        .skip_to(at, end, GapCause::RingFull, &mut deliver);
+                }
+                _ => self.request.flush(at, GapCause::RingFull, &mut deliver),
+            }
+        }
+        let newly = response_bytes.saturating_sub(self.response_lost);
+        if newly > 0 {
+            self.response_lost = response_bytes;
+            // The next record begins where the boundaries are found again.
+            self.response_seq = None;
+            let decoder = &mut self.session.decoder;
+            if decoder.response_in_step() {
+                decoder.gap(
+                    Direction::Response,
+                    at,
+                    Some(newly),
+                    GapCause::RingFull,
+                    events,
+                );
+            }
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.session.is_midstream() && (self.reset || self.fins == [true; 2])
     }
@@ -574,7 +626,7 @@ impl Connection {
                 Direction::Response,
                 at,
                 Some(lost),
-                GapCause::RingFull,
+                GapCause::Missing,
                 events,
             );
         }

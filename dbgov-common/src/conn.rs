@@ -54,7 +54,8 @@ pub struct ConnState {
     pub mode: u8,
     /// Flags of the next record.
     pub flags: u8,
-    pub pad: u8,
+    /// The boundaries were found anew at least once.
+    pub resynced: u8,
 }
 
 /// Who called connect(2), kept until the connection is established.

@@ -34,6 +34,9 @@ pub const FLAG_RESYNC: u8 = 4;
 /// KIND_RESPONSE: the record's first byte is at a message boundary.
 pub const FLAG_BOUNDARY: u8 = 8;
 
+/// KIND_RESPONSE: the ring had no room for what came before the record.
+pub const FLAG_RING_FULL: u8 = 16;
+
 /// Begins every record.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]

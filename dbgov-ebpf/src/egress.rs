@@ -19,8 +19,8 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use dbgov_common::{
-    ConnState, FLAG_BOUNDARY, FLAG_FROM_SERVER, FLAG_RESYNC, Header, KIND_RESPONSE, Mark,
-    RESPONSE_BODY_BYTES_MAX, RESPONSE_COPY_BYTES, RESPONSE_DATA_BYTES, RESPONSE_MARKS_MAX,
+    ConnState, FLAG_BOUNDARY, FLAG_FROM_SERVER, FLAG_RESYNC, FLAG_RING_FULL, Header, KIND_RESPONSE,
+    Mark, RESPONSE_BODY_BYTES_MAX, RESPONSE_COPY_BYTES, RESPONSE_DATA_BYTES, RESPONSE_MARKS_MAX,
     RESPONSE_STEPS_BOUNDED, RESPONSE_STEPS_MAX, Response, conn,
 };
 
@@ -158,7 +158,8 @@ fn response(ctx: &SkBuffContext, packet: &Packet, state: &mut ConnState) -> bool
         c.response_packets += 1;
         c.response_bytes += bytes;
     });
-    state.flags = 0;
+    // Said with the next record that finds room.
+    state.flags &= FLAG_RING_FULL;
     state.end = packet.end;
     match state.mode {
         conn::MODE_FRAMED => {}
@@ -174,7 +175,9 @@ fn response(ctx: &SkBuffContext, packet: &Packet, state: &mut ConnState) -> bool
             Some(boundary) => {
                 add(&mut state.response_lost_bytes, u64::from(boundary - at));
                 (state.header_have, state.keep_left, state.skip_left) = (0, 0, 0);
-                (at, state.flags, state.mode) = (boundary, FLAG_RESYNC, conn::MODE_FRAMED);
+                (at, state.mode) = (boundary, conn::MODE_FRAMED);
+                state.flags |= FLAG_RESYNC;
+                state.resynced = 1;
             }
             None => {
                 add(&mut state.response_lost_bytes, bytes);
@@ -336,6 +339,7 @@ fn walk(
 ) -> Option<u32> {
     let end = state.end;
     let Some(mut record) = PACKETS.reserve::<Response>(0) else {
+        state.flags |= FLAG_RING_FULL;
         count(|c| {
             c.ring_full += 1;
             c.ring_full_bytes += u64::from(end - at);
@@ -605,9 +609,7 @@ impl Walker {
     /// A message whose whole header stands at `at`.
     #[inline(always)]
     fn message(&self, ctx: &SkBuffContext, at: u32, left: u32, header: &[u8; 5]) -> Step {
-        let Some((crosses, body)) = read(header) else {
-            return Step::Invalid;
-        };
+        let (crosses, body) = read(header);
         if let Crosses::Head(bytes) = crosses {
             let total = HEADER_BYTES + bytes;
             let run = get!(self.run_len);
@@ -626,11 +628,28 @@ impl Walker {
             }
             Crosses::Row => set!(self.elided_rows, get!(self.elided_rows) + 1),
             Crosses::Nothing => {}
-            Crosses::Invalid => return Step::Invalid,
+            Crosses::Invalid => return self.refuse(ctx, at),
         }
         set!(self.skip_left, body);
         self.elide(at, HEADER_BYTES);
         Step::On
+    }
+
+    /// A header that is none crosses too, so that the decoder sees what ended the stream. Not where the boundaries were
+    /// lost once and found again: there it is more likely that they were found wrong.
+    #[inline(always)]
+    fn refuse(&self, ctx: &SkBuffContext, at: u32) -> Step {
+        if get!(self.resynced) != 0 {
+            return Step::Invalid;
+        }
+        if !self.room() {
+            return Step::Stop;
+        }
+        self.mark();
+        if self.copy(ctx, at, HEADER_BYTES) {
+            set!(self.offset, at + HEADER_BYTES);
+        }
+        Step::Invalid
     }
 
     /// A message that crosses whole joins those before it.
@@ -678,9 +697,7 @@ impl Walker {
                 .cast::<[u8; 5]>()
                 .read_volatile()
         };
-        let Some((crosses, body)) = read(&header) else {
-            return Step::Invalid;
-        };
+        let (crosses, body) = read(&header);
         match crosses {
             Crosses::Head(bytes) => {
                 self.mark();
@@ -757,14 +774,15 @@ impl Walker {
     }
 }
 
+/// What crosses of the message with this header, and the length of its body.
 #[inline(always)]
-fn read(header: &[u8; 5]) -> Option<(Crosses, u32)> {
+fn read(header: &[u8; 5]) -> (Crosses, u32) {
     let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
     if !(4..MESSAGE_BYTES_MAX).contains(&length) {
-        return None;
+        return (Crosses::Invalid, 0);
     }
     let body = length - 4;
-    Some((crosses(header[0], body), body))
+    (crosses(header[0], body), body)
 }
 
 const _: () = {

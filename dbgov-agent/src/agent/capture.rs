@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
-use dbgov_common::ConnectInfo;
+use dbgov_common::{ConnState, ConnectInfo};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
@@ -30,6 +30,11 @@ use crate::protocol::GapCause;
 const DRAIN_RECORDS_MAX: usize = 4096;
 /// Records handed to the journal at once.
 const BATCH_RECORDS: usize = 512;
+/// A drain of so many bytes, a large statement or a burst, is followed by the next at once: what comes in a few
+/// milliseconds at the speed of the loopback would fill the ring.
+const GATHER_BYTES_MAX: usize = 128 << 10;
+/// Nice value of this thread. It runs for some microseconds a statement; when it waits for a processor the ring fills.
+const NICE: i32 = -10;
 /// How long packets gather after a drain, milliseconds: the ring holds a second of them and more.
 const GATHER_MS: u16 = 4;
 /// Longest sleep when nothing passes, milliseconds: the period of the clock and the time-outs.
@@ -51,6 +56,13 @@ pub(super) struct Capture {
 
 struct State {
     resolver: Resolver,
+    /// Bytes of the last drain.
+    drained_bytes: usize,
+    /// Lost bytes of connections as the kernel counted them at the last tick, when its ring had been full.
+    losses: Vec<(u64, ConnState)>,
+    /// The ring was read to its end since.
+    caught_up: bool,
+    lossy_records: u64,
     malformed: u64,
     conns_full: u64,
     ring_full: u64,
@@ -64,9 +76,14 @@ struct State {
 impl Capture {
     pub(super) fn run(mut self) -> Result<(), AgentError> {
         let resolver = Resolver::new().map_err(|e| AgentError::Os("read /proc", e))?;
+        raise_priority();
         let now = Instant::now();
         let mut state = State {
             resolver,
+            drained_bytes: 0,
+            losses: Vec::new(),
+            caught_up: false,
+            lossy_records: 0,
             malformed: 0,
             conns_full: 0,
             ring_full: 0,
@@ -97,16 +114,20 @@ impl Capture {
             match drained {
                 0 => self.wait(true, IDLE_MS),
                 DRAIN_RECORDS_MAX => {}
+                _ if state.drained_bytes > GATHER_BYTES_MAX => {}
                 _ => self.wait(false, GATHER_MS),
             }
         }
     }
 
     fn packets(&mut self, state: &mut State) -> Result<usize, AgentError> {
+        state.drained_bytes = 0;
         for read in 0..DRAIN_RECORDS_MAX {
             let Some(item) = self.rings.packets.next() else {
+                state.caught_up = true;
                 return Ok(read);
             };
+            state.drained_bytes += item.len();
             match event::captured(&item) {
                 Ok(captured) => {
                     // Not a method of self: the item borrows the packet ring.
@@ -217,6 +238,7 @@ impl Capture {
         self.pipeline.tick(boot_ns());
         self.kernel.flush_log();
         let counters = self.kernel.counters();
+        self.losses(state, counters.ring_full);
         // A lost event may have been the end of a connection; remembered until a sweep has looked.
         let lossy = counters.ring_full > state.ring_full;
         self.unattributed(state, counters.conns_full, counters.unparsed_packets);
@@ -250,6 +272,29 @@ impl Capture {
             (status.sessions, status.connections, status.statements) =
                 (sessions, connections, statements);
         });
+    }
+
+    /// A loss at the end of what a client sends has no event behind it that would tell it. The kernel's counts of one
+    /// tick are compared at a later one, when everything from before them has been read.
+    fn losses(&mut self, state: &mut State, ring_full: u64) {
+        if state.caught_up {
+            let now = boot_ns();
+            for (cookie, counted) in state.losses.drain(..) {
+                self.pipeline.lost(
+                    cookie,
+                    now,
+                    counted.request_lost_bytes,
+                    counted.response_lost_bytes,
+                );
+            }
+        }
+        if ring_full > state.lossy_records && state.losses.is_empty() {
+            state.lossy_records = ring_full;
+            let kernel = &self.kernel;
+            let counted = |cookie| kernel.connection(cookie).map(|counted| (cookie, counted));
+            state.losses = self.pipeline.cookies().filter_map(counted).collect();
+            state.caught_up = false;
+        }
     }
 
     /// Losses of no known connection are records too.
@@ -347,6 +392,15 @@ fn connecting(pipeline: &mut Pipeline, state: &mut State, cookie: u64, connect: 
         at,
     };
     pipeline.connecting(cookie, state.resolver.resolve(&task), at);
+}
+
+/// Of this thread alone. Without the privilege it runs as the others do.
+fn raise_priority() {
+    // SAFETY: takes numbers; 0 is the calling thread (setpriority(2), "NOTES": per thread on Linux).
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) } != 0 {
+        let error = std::io::Error::last_os_error();
+        tracing::warn!(%error, "the capture thread keeps its priority; under load the ring may fill");
+    }
 }
 
 fn malformed(state: &mut State, error: event::EventError) {

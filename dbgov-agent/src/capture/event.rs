@@ -104,6 +104,8 @@ pub struct Response<'a> {
     pub boundary: bool,
     /// ... found anew after boundaries were lost: what came before is a gap.
     pub resync: bool,
+    /// ... because the ring was full.
+    pub ring_full: bool,
     marks: [Mark; raw::RESPONSE_MARKS_MAX],
     marks_len: usize,
     data: &'a [u8],
@@ -299,6 +301,7 @@ fn response<'a>(header: &Header, bytes: &'a [u8]) -> Result<Response<'a>, EventE
         lost_bytes: header.lost_bytes,
         boundary: header.flags & raw::FLAG_BOUNDARY != 0,
         resync: header.flags & raw::FLAG_RESYNC != 0,
+        ring_full: header.flags & raw::FLAG_RING_FULL != 0,
         marks,
         marks_len,
         data,
