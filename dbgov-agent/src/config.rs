@@ -72,7 +72,8 @@ impl Default for AgentConfig {
 pub struct CaptureConfig {
     /// Also govern every database server found on the host, beside the configured ones.
     pub discover: bool,
-    /// Bytes of the kernel's ring buffer, a power of two.
+    /// Bytes of the kernel's ring buffer, a power of two. A statement up to this size is safe from loss even when the
+    /// agent gets no processor while it arrives.
     pub ring_bytes: u32,
     /// Statements are kept whole up to so many bytes.
     pub statement_bytes_max: usize,
