@@ -126,10 +126,8 @@ fn egress(ctx: &SkBuffContext, walk: impl Fn(&SkBuffContext, &Packet, u64, &mut 
             FLAG_FROM_SERVER,
         );
     }
-    if packet.payload_at < packet.end {
-        if response(ctx, &packet, state) {
-            walk(ctx, &packet, cookie, state);
-        }
+    if packet.payload_at < packet.end && response(ctx, &packet, state) {
+        walk(ctx, &packet, cookie, state);
     }
 }
 

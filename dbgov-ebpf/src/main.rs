@@ -11,6 +11,10 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![allow(
+    clippy::needless_borrows_for_generic_args,
+    reason = "map helpers take keys and values by address; moved in, they would be copied to the stack once more"
+)]
 
 mod baseline;
 mod bound;
