@@ -1,4 +1,4 @@
-//! The first bytes of a connection when they come in unusual company.
+//! Connections whose packets look unusual: data in the handshake, IP options, IPv6 extension headers.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -84,6 +84,105 @@ fn data_with_the_last_packet_of_the_handshake_is_read() -> Result<()> {
         assert_eq!(record["session"]["joined"], "start");
         assert_eq!(record["session"]["application"], "early");
         assert_eq!(record["identity"]["pid"], std::process::id());
+    }
+    Ok(())
+}
+
+/// An option the kernel puts into every packet of the socket.
+struct SocketOption {
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &'static [u8],
+}
+
+/// Four No Operation options (RFC 791, 3.1): the IPv4 header has 24 bytes.
+const IPV4_OPTIONS: SocketOption = SocketOption {
+    level: libc::IPPROTO_IP,
+    name: libc::IP_OPTIONS,
+    value: &[1, 1, 1, 1],
+};
+
+/// Destination options with six bytes of padding (RFC 8200, 4.2 and 4.6; RFC 3542, 9.2).
+const IPV6_DESTINATION_OPTIONS: SocketOption = SocketOption {
+    level: libc::IPPROTO_IPV6,
+    name: libc::IPV6_DSTOPTS,
+    value: &[0, 0, 1, 4, 0, 0, 0, 0],
+};
+
+/// Hop-by-hop options, likewise (RFC 8200, 4.3). Linux drops packets with more than seven bytes of padding.
+const IPV6_HOP_BY_HOP_OPTIONS: SocketOption = SocketOption {
+    level: libc::IPPROTO_IPV6,
+    name: libc::IPV6_HOPOPTS,
+    value: &[0, 0, 1, 4, 0, 0, 0, 0],
+};
+
+impl SocketOption {
+    fn set(&self, stream: &TcpStream) -> Result<()> {
+        // SAFETY: an open socket, and as many bytes as said.
+        let set = unsafe {
+            libc::setsockopt(
+                stream.as_raw_fd(),
+                self.level,
+                self.name,
+                self.value.as_ptr().cast(),
+                self.value.len() as libc::socklen_t,
+            )
+        };
+        ensure!(
+            set == 0,
+            "option {}: {}",
+            self.name,
+            std::io::Error::last_os_error()
+        );
+        Ok(())
+    }
+}
+
+#[test]
+fn packets_with_ip_options_and_extension_headers_are_read() -> Result<()> {
+    let cases: [(&str, &[SocketOption]); 4] = [
+        ("127.0.0.1", &[IPV4_OPTIONS]),
+        ("[::1]", &[IPV6_DESTINATION_OPTIONS]),
+        ("[::1]", &[IPV6_HOP_BY_HOP_OPTIONS]),
+        (
+            "[::1]",
+            &[IPV6_HOP_BY_HOP_OPTIONS, IPV6_DESTINATION_OPTIONS],
+        ),
+    ];
+    let server = Server::start(&Options::default())?;
+    let mut agent = Agent::start(Config::watching(&[&server]))?;
+    for (n, (host, options)) in cases.iter().enumerate() {
+        let address: SocketAddr = format!("{host}:{}", server.port()).parse()?;
+        let mut client = Client::connect(address, "postgres", "postgres", "options")?;
+        client
+            .stream
+            .set_read_timeout(Some(Duration::from_secs(5)))?;
+        for option in *options {
+            option.set(&client.stream)?;
+        }
+        client
+            .query(&format!("SELECT {n}"))
+            .with_context(|| format!("case {n}"))?;
+        // Longer than a packet: more than one record, each with its headers.
+        client
+            .query(&format!("SELECT {n}, '{}'", "x".repeat(200_000)))
+            .with_context(|| format!("case {n}, long"))?;
+    }
+    agent.stop()?;
+    let records = agent.journal()?;
+    let unseen: Vec<_> = records
+        .iter()
+        .filter(|r| r["kind"] == "gap" || r["kind"] == "protocol_error")
+        .collect();
+    assert!(unseen.is_empty(), "{unseen:?}");
+    let texts: Vec<&str> = records
+        .iter()
+        .filter_map(|r| r["statement"]["text"].as_str())
+        .collect();
+    assert_eq!(texts.len(), 2 * cases.len());
+    for (n, pair) in texts.chunks(2).enumerate() {
+        assert_eq!(pair[0], format!("SELECT {n}"));
+        assert_eq!(pair[1].len(), 200_000 + format!("SELECT {n}, ''").len());
     }
     Ok(())
 }
