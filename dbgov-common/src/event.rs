@@ -36,6 +36,10 @@ pub const FLAG_BOUNDARY: u8 = 8;
 
 /// KIND_RESPONSE: the ring had no room for what came before the record.
 pub const FLAG_RING_FULL: u8 = 16;
+/// KIND_REQUEST, KIND_FIN of the client: the gate did not let the packet pass.
+pub const FLAG_HELD: u8 = 32;
+/// KIND_REQUEST: the gate let it pass because it was marked: the agent's own.
+pub const FLAG_RELEASED: u8 = 64;
 
 /// Begins every record.
 #[repr(C)]
@@ -54,11 +58,13 @@ pub struct Header {
     pub time_boot_ns: u64,
     /// Sequence number of the first payload byte (KIND_RESPONSE: of the first byte the record accounts for).
     pub seq: u32,
-    /// KIND_RESPONSE: sequence number after the last byte the record accounts for.
+    /// KIND_RESPONSE: sequence number after the last byte the record accounts for. KIND_REQUEST with [`FLAG_HELD`]: the
+    /// window field of the packet.
     pub seq_end: u32,
     /// Acknowledgement number of the packet: what the sender has of the other direction.
     pub ack: u32,
-    pub pad2: u32,
+    /// KIND_REQUEST with [`FLAG_HELD`]: everything before this sequence number has passed to TCP.
+    pub passed: u32,
     /// Bytes of this direction of this connection lost so far.
     pub lost_bytes: u64,
 }

@@ -6,6 +6,7 @@
 
 pub mod conn;
 pub mod event;
+pub mod gate;
 pub mod limits;
 
 pub use conn::{ConnState, ConnectInfo, KernelCounters};

@@ -378,7 +378,7 @@ fn walk(
             seq: packet.seq.wrapping_add(at - packet.payload_at),
             seq_end: packet.seq.wrapping_add(reached - packet.payload_at),
             ack: packet.ack,
-            pad2: 0,
+            passed: 0,
             lost_bytes: state.response_lost_bytes,
         };
     }
