@@ -184,6 +184,7 @@ impl Session {
                 cause,
             } => self.gap(at, direction, bytes, cause, recorder),
             Event::Terminate { .. } => self.terminated = true,
+            Event::Request(_) => {}
         }
     }
 

@@ -159,7 +159,10 @@ impl LineEncoder {
         write_optional(line, b",\"statement\":", &record.statement)?;
         line.extend_from_slice(b",\"time\":\"");
         self.time.write(record.time_unix_ns, line);
-        write!(line, "\",\"v\":{RECORD_VERSION}}}").map_err(serde_json::Error::io)
+        write!(line, "\",\"v\":{RECORD_VERSION}").map_err(serde_json::Error::io)?;
+        write_optional(line, b",\"verdict\":", &record.verdict)?;
+        line.push(b'}');
+        Ok(())
     }
 }
 

@@ -63,6 +63,7 @@ pub(super) fn statement(text: &str) -> Record {
             text: text.into(),
             bytes: text.len() as u64,
             truncated: false,
+            tail_hit: false,
             lossy: false,
             sha256: None,
             encoding: None,
