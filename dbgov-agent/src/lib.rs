@@ -6,6 +6,7 @@
 //! protocol   bytes -> sessions, statements, results (sans-IO)
 //! sql        statement text -> facts
 //! identity   who is behind the connection
+//! gate       verdict -> release, rewrite, reset, wait for approval
 //! audit      record -> hash-chained journal on disk
 //! ```
 //!
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod gate;
 pub mod identity;
 pub mod pipeline;
 pub mod protocol;
