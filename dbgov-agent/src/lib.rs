@@ -7,6 +7,7 @@
 //! sql        statement text -> facts
 //! identity   who is behind the connection
 //! policy     (facts, identity) -> verdict
+//! gate       verdict -> release, rewrite, reset, wait for approval
 //! audit      record -> hash-chained journal on disk
 //! ```
 //!
@@ -21,6 +22,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod gate;
 pub mod identity;
 pub mod pipeline;
 pub mod policy;

@@ -29,7 +29,7 @@ use crate::capture::kernel::{self, Kernel, KernelError, LoadOptions};
 use crate::capture::{cgroup, discover};
 use crate::clock::{Clock, unix_ns};
 use crate::config::Config;
-use crate::control::{Control, ControlError};
+use crate::control::{Control, ControlError, Peer, Reply, Request};
 use crate::pipeline::{Governed, Pipeline};
 use crate::protocol::postgres::Limits;
 
@@ -118,7 +118,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         .spawn(move || capture.run())
         .map_err(|e| AgentError::Os("start a thread", e))?;
     let control = control
-        .serve(Arc::clone(&shared))
+        .serve(answers(Arc::clone(&shared)))
         .map_err(|e| AgentError::Os("start a thread", e))?;
 
     let ended_early = wait(&mut signals, &thread);
@@ -140,6 +140,14 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         Err(AgentError::WriterEnded)
     } else {
         Ok(())
+    }
+}
+
+/// What the control socket is asked.
+fn answers(shared: Arc<Shared>) -> impl Fn(&Peer, Request) -> Reply + Send + Sync + 'static {
+    move |_, request| match request {
+        Request::Status => Reply::of(&shared.get()),
+        _ => Reply::error("this agent has no policy: nothing is held, and nothing waits"),
     }
 }
 

@@ -103,6 +103,10 @@ impl LineEncoder {
             write_member(line, b"\"agent\":", &record.agent)?;
             line.push(b',');
         }
+        if let Some(approval) = &record.approval {
+            write_member(line, b"\"approval\":", approval)?;
+            line.push(b',');
+        }
         if let Some(cancel) = &record.cancel {
             write_member(line, b"\"cancel\":", cancel)?;
             line.push(b',');
