@@ -230,12 +230,15 @@ impl Pipeline {
                     connection.response(&response, events)
                 });
             }
+            // What passed was told when it was held.
+            Captured::Released { .. } => {}
             Captured::Fin {
                 cookie,
                 at,
                 direction,
                 reset,
                 seq,
+                ..
             } => {
                 self.with(cookie, |connection, _| {
                     connection.fin(at, direction, reset, seq)

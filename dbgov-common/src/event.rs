@@ -24,6 +24,8 @@ pub const KIND_CLIENT: u8 = 8;
 pub const KIND_CONNECT: u8 = 9;
 /// A process of this host called listen(2) (control ring): [`Listening`].
 pub const KIND_LISTEN: u8 = 10;
+/// The gate holds a packet whose copy is in the packet ring: [`Header`] (control ring, which wakes the agent).
+pub const KIND_HELD: u8 = 11;
 
 /// KIND_FIN: which way it went.
 pub const FLAG_FROM_SERVER: u8 = 1;
@@ -38,7 +40,7 @@ pub const FLAG_BOUNDARY: u8 = 8;
 pub const FLAG_RING_FULL: u8 = 16;
 /// KIND_REQUEST, KIND_FIN of the client: the gate did not let the packet pass.
 pub const FLAG_HELD: u8 = 32;
-/// KIND_REQUEST: the gate let it pass because it was marked: the agent's own.
+/// KIND_REQUEST without payload: the agent's own, marked packet passed; `seq` to `seq_end` is what it carried.
 pub const FLAG_RELEASED: u8 = 64;
 
 /// Begins every record.
@@ -58,12 +60,12 @@ pub struct Header {
     pub time_boot_ns: u64,
     /// Sequence number of the first payload byte (KIND_RESPONSE: of the first byte the record accounts for).
     pub seq: u32,
-    /// KIND_RESPONSE: sequence number after the last byte the record accounts for. KIND_REQUEST with [`FLAG_HELD`]: the
-    /// window field of the packet.
+    /// KIND_RESPONSE, and KIND_REQUEST with [`FLAG_RELEASED`]: sequence number after the last byte the record accounts
+    /// for. With [`FLAG_HELD`]: the window field of the packet.
     pub seq_end: u32,
     /// Acknowledgement number of the packet: what the sender has of the other direction.
     pub ack: u32,
-    /// KIND_REQUEST with [`FLAG_HELD`]: everything before this sequence number has passed to TCP.
+    /// With [`FLAG_HELD`] or [`FLAG_RELEASED`]: everything before this sequence number has passed to TCP.
     pub passed: u32,
     /// Bytes of this direction of this connection lost so far.
     pub lost_bytes: u64,

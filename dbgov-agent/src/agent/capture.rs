@@ -364,6 +364,8 @@ fn connects(
                 cookie, connect, ..
             }) => connecting(pipeline, state, cookie, &connect),
             Ok(Control::Listen { .. }) => host.request(Request::Servers),
+            // It has done its work: the thread is awake and reads the packets next.
+            Ok(Control::Held { .. }) => {}
             Err(error) => malformed(state, error),
         }
     }

@@ -78,6 +78,9 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         cgroup_root,
         packet_ring_bytes: config.capture.ring_bytes,
         debug: config.capture.kernel_debug,
+        bpffs: config.agent.bpffs.clone(),
+        // An agent that only observes has nothing that should outlive it.
+        pin: false,
     };
     let (mut kernel, rings) = Kernel::load(&options)?;
     let governed = Governed {

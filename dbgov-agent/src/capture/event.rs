@@ -40,7 +40,19 @@ pub enum Captured<'a> {
         seq: u32,
         ack: u32,
         lost_bytes: u64,
+        /// The packet did not reach TCP: the gate holds it.
+        held: Option<Held>,
         payload: &'a [u8],
+    },
+    /// The agent's own, marked packet passed the gate.
+    Released {
+        cookie: u64,
+        at: TimeNs,
+        /// What it carried.
+        seq: u32,
+        seq_end: u32,
+        /// Everything before has passed to TCP.
+        passed: u32,
     },
     /// Request bytes that arrived with the packet that completed the handshake, known by its ends only.
     FirstRequest {
@@ -57,6 +69,8 @@ pub enum Captured<'a> {
         direction: Direction,
         reset: bool,
         seq: u32,
+        /// The packet did not reach TCP: the gate holds it.
+        held: Option<Held>,
     },
     Close {
         cookie: u64,
@@ -70,6 +84,15 @@ pub enum Captured<'a> {
         ends: Ends,
         connect: Option<ConnectInfo>,
     },
+}
+
+/// What the gate says of a packet it did not let pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The packet's window field, as it stood in the header (not scaled).
+    pub window: u16,
+    /// Everything before this sequence number has passed to TCP.
+    pub passed: u32,
 }
 
 /// What the process side reports, on the control ring.
@@ -87,6 +110,8 @@ pub enum Control {
         port: u16,
         netns_cookie: Option<u64>,
     },
+    /// The gate holds a packet; its copy is in the packet ring, which is to be read now.
+    Held { cookie: u64 },
 }
 
 /// Response messages with what was left out between them.
@@ -170,12 +195,20 @@ pub fn captured(bytes: &[u8]) -> Result<Captured<'_>, EventError> {
     let kind = header.kind;
     let (cookie, at) = (header.cookie, header.time_boot_ns);
     Ok(match kind {
+        raw::KIND_REQUEST if header.flags & raw::FLAG_RELEASED != 0 => Captured::Released {
+            cookie,
+            at,
+            seq: header.seq,
+            seq_end: header.seq_end,
+            passed: header.passed,
+        },
         raw::KIND_REQUEST => Captured::Request {
             cookie,
             at,
             seq: header.seq,
             ack: header.ack,
             lost_bytes: header.lost_bytes,
+            held: held(&header),
             payload: payload(&header, bytes, size_of::<Header>())?,
         },
         raw::KIND_LISTENER_REQUEST => {
@@ -220,6 +253,7 @@ pub fn captured(bytes: &[u8]) -> Result<Captured<'_>, EventError> {
             },
             reset: header.flags & raw::FLAG_RST != 0,
             seq: header.seq,
+            held: held(&header),
         },
         raw::KIND_CLOSE => {
             let record: raw::Closed = read(kind, bytes, 0)?;
@@ -268,6 +302,7 @@ pub fn control(bytes: &[u8]) -> Result<Control, EventError> {
                 netns_cookie: known(record.netns_cookie),
             })
         }
+        raw::KIND_HELD => Ok(Control::Held { cookie }),
         other => Err(EventError::Kind(other)),
     }
 }
@@ -305,6 +340,13 @@ fn response<'a>(header: &Header, bytes: &'a [u8]) -> Result<Response<'a>, EventE
         marks,
         marks_len,
         data,
+    })
+}
+
+fn held(header: &Header) -> Option<Held> {
+    (header.flags & raw::FLAG_HELD != 0).then_some(Held {
+        window: header.seq_end as u16,
+        passed: header.passed,
     })
 }
 
