@@ -24,6 +24,7 @@ pub mod config;
 pub mod control;
 pub mod gate;
 pub mod identity;
+pub mod judge;
 pub mod pipeline;
 pub mod policy;
 pub mod protocol;

@@ -41,7 +41,10 @@ pub struct Decision {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Send these bytes; `ends_message`: a message ends with them, and nothing is held behind.
-    Release { range: Range<u64>, ends_message: bool },
+    Release {
+        range: Range<u64>,
+        ends_message: bool,
+    },
     /// End the connection, because of this message; `wanted_reject`: it was to be rewritten, but its text has gone.
     Refuse { number: u64, wanted_reject: bool },
     /// This message waits.
@@ -95,7 +98,11 @@ impl Flow {
         if waiting > HELD_BYTES_MAX {
             return Err(TooMuchHeld);
         }
-        self.forget(self.bytes.len().saturating_sub(waiting + UNACKNOWLEDGED_BYTES_MAX));
+        self.forget(
+            self.bytes
+                .len()
+                .saturating_sub(waiting + UNACKNOWLEDGED_BYTES_MAX),
+        );
         Ok(())
     }
 
@@ -142,28 +149,24 @@ impl Flow {
         let mut steps = Vec::new();
         let mut barrier = self.end();
         while let Some(decision) = self.decisions.front() {
-            let wanted_reject = match &decision.outcome {
-                Outcome::Pass => {
-                    self.decisions.pop_front();
-                    continue;
-                }
-                Outcome::Rewrite(_) => {
-                    if self.rewrite() {
-                        self.decisions.pop_front();
-                        continue;
-                    }
-                    true
-                }
-                Outcome::Hold | Outcome::Reset => false,
+            let (number, start) = (decision.number, decision.span.start);
+            let outcome = match &decision.outcome {
+                Outcome::Pass => Some(true),
+                Outcome::Rewrite(_) => Some(self.rewrite()),
+                Outcome::Hold | Outcome::Reset => None,
             };
+            if outcome == Some(true) {
+                self.decisions.pop_front();
+                continue;
+            }
             // What of it has gone cannot be called back; its last byte has not.
-            barrier = decision.span.start.max(self.released);
-            let number = decision.number;
-            steps.push(match decision.outcome {
-                Outcome::Hold => Step::Wait { number },
-                _ => Step::Refuse {
+            barrier = start.max(self.released);
+            let holds = self.decisions[0].outcome == Outcome::Hold;
+            steps.push(match holds {
+                true => Step::Wait { number },
+                false => Step::Refuse {
                     number,
-                    wanted_reject,
+                    wanted_reject: outcome.is_some(),
                 },
             });
             break;
@@ -287,7 +290,11 @@ mod tests {
     fn a_text_is_rewritten_only_while_all_of_it_is_here() {
         let mut flow = Flow::new(0);
         flow.arrived(b"Q....drop table t\0", true).unwrap();
-        flow.decide(decision(1, 0..18, Outcome::Rewrite(b"dbgov_denied".to_vec())));
+        flow.decide(decision(
+            1,
+            0..18,
+            Outcome::Rewrite(b"dbgov_denied".to_vec()),
+        ));
         assert_eq!(flow.advance(18), [release(0..18, true)]);
         assert_eq!(flow.bytes(0..18), Some(&b"Q....dbgov_denied\0"[..]));
 
@@ -295,7 +302,11 @@ mod tests {
         flow.arrived(b"Q....dr", true).unwrap();
         flow.advance(0);
         flow.arrived(b"op table t\0", true).unwrap();
-        flow.decide(decision(1, 0..18, Outcome::Rewrite(b"dbgov_denied".to_vec())));
+        flow.decide(decision(
+            1,
+            0..18,
+            Outcome::Rewrite(b"dbgov_denied".to_vec()),
+        ));
         assert_eq!(
             flow.advance(18),
             [Step::Refuse {

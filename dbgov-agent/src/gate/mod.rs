@@ -1,6 +1,8 @@
 //! Verdict -> release, rewrite, reset, wait for approval.
 //!
 //! ```text
+//! classes     which rules can be about a connection, and how the kernel looks at it for them (pure)
+//! gated       one connection under the gate (pure)
 //! flow        the request bytes of a connection: which may go, which wait (pure)
 //! packet      bytes of a TCP segment -> IP packets (pure)
 //! inject      packets into the server's network namespace, or out to the client
@@ -10,8 +12,10 @@
 //! ```
 
 pub mod approvals;
+pub mod classes;
 pub mod destroy;
 pub mod flow;
+pub mod gated;
 pub mod inject;
 pub mod packet;
 pub mod refusal;

@@ -95,6 +95,31 @@ pub struct Facts {
     literal_dependent: bool,
 }
 
+impl Facts {
+    /// Of what cannot be read at all and may do anything.
+    pub fn anything() -> Self {
+        Facts {
+            count: 1,
+            parse: Parse::Failed,
+            verbs: [Verb::Unknown.name()].into(),
+            tables: [].into(),
+            effects: vec![Effect {
+                verb: Verb::Unknown,
+                object: None,
+                uncertain: true,
+                dynamic: true,
+                missing_where: false,
+                server_side: false,
+            }],
+            changes: Vec::new(),
+            missing_where: false,
+            server_side: false,
+            fingerprint: "".into(),
+            literal_dependent: false,
+        }
+    }
+}
+
 /// The facts of a text. `truncated`: it is the head of a longer one.
 pub fn facts(text: &str, dialect: Dialect, truncated: bool) -> Facts {
     let mut lexed = Lexed::default();
