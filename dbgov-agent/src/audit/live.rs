@@ -8,7 +8,7 @@
 //! ```
 
 mod fields;
-mod text;
+pub(crate) mod text;
 
 use jiff::{Timestamp, tz::TimeZone};
 

@@ -10,6 +10,8 @@ use std::thread;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+use super::proc;
+
 /// asm-generic/socket.h; Linux 5.14.
 const SO_NETNS_COOKIE: libc::c_int = 71;
 /// asm-generic/socket.h; Linux 4.12.
@@ -76,20 +78,14 @@ pub fn own_cookie() -> Option<u64> {
 /// host, about 0.1 ms each.
 pub fn find(cookie: u64) -> Option<NetNs> {
     let mut seen = HashSet::new();
-    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+    for pid in proc::pids().ok()? {
+        // A process that has ended meanwhile lives in none.
+        let Ok(inode) = proc::netns_inode(pid) else {
             continue;
         };
-        let Ok(file) = std::fs::metadata(format!("/proc/{pid}/ns/net")) else {
-            continue;
-        };
-        let namespace = NetNs {
-            inode: file.ino(),
-            pid,
-        };
+        let namespace = NetNs { inode, pid };
         if seen.len() < NAMESPACES_MAX
-            && seen.insert(namespace.inode)
+            && seen.insert(inode)
             && within(namespace, own_cookie).is_ok_and(|found| found == Some(cookie))
         {
             return Some(namespace);
