@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::agent::status::Status;
-use crate::gate::approvals::{ApprovalId, Listed};
+use crate::gate::approvals::{ApprovalId, Listed, Outcome, State};
 
 pub use peer::{GROUP, Peer};
 pub use queue::{Queue, Queued, Requests};
@@ -71,6 +71,7 @@ pub enum Request {
     Status,
     /// Which statements wait for a decision: a list of [`Listed`].
     Approvals,
+    /// Answered with [`Decided`], as is the next.
     Approve {
         id: ApprovalId,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +86,24 @@ pub enum Request {
     /// Take the gate away: everything passes.
     GateOff,
     PolicyReload,
+}
+
+/// The answer to [`Request::Approve`] and [`Request::Deny`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    pub id: ApprovalId,
+    pub state: State,
+    pub waited_us: u64,
+}
+
+impl From<&Outcome> for Decided {
+    fn from(outcome: &Outcome) -> Self {
+        Decided {
+            id: outcome.id.clone(),
+            state: outcome.state,
+            waited_us: outcome.waited_ns() / 1000,
+        }
+    }
 }
 
 /// What the agent answers: what was asked for, or why not, in words for a person.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use dbgov_agent::command;
+use dbgov_agent::gate::approvals::Decision;
 
 /// Shows what people, services and AI agents do to databases, from the kernel of the host.
 #[derive(Parser)]
@@ -36,6 +37,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Decide on statements that wait for approval; for root and the group dbgov
+    Approvals {
+        #[command(subcommand)]
+        command: ApprovalsCommand,
+    },
     /// Read the audit journal
     Audit {
         #[command(subcommand)]
@@ -43,6 +49,29 @@ enum Command {
     },
     /// Run the pipeline on a pcap or pcapng file, without privileges; records to stdout
     Replay { file: PathBuf },
+}
+
+#[derive(Subcommand)]
+enum ApprovalsCommand {
+    /// Show the statements that wait
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a statement run
+    Approve {
+        id: String,
+        /// Why; it stands in the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Refuse a statement; its client is told
+    Deny {
+        id: String,
+        /// Why; it stands in the record, and the client is told
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -93,6 +122,15 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Run { quiet } => command::run::run(config, *quiet)?,
         Command::Status { json } => return command::status::run(config, *json),
         Command::Doctor { json } => return command::doctor::command(config, *json),
+        Command::Approvals { command } => match command {
+            ApprovalsCommand::List { json } => command::approvals::list(config, *json)?,
+            ApprovalsCommand::Approve { id, reason } => {
+                command::approvals::decide(config, id, Decision::Approve, reason.clone())?;
+            }
+            ApprovalsCommand::Deny { id, reason } => {
+                command::approvals::decide(config, id, Decision::Deny, reason.clone())?;
+            }
+        },
         Command::Audit {
             command:
                 AuditCommand::Tail {

@@ -1,5 +1,6 @@
 //! The commands of `dbgov`, one file each.
 
+pub mod approvals;
 pub mod doctor;
 pub mod replay;
 pub mod run;

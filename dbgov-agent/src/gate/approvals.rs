@@ -4,6 +4,8 @@
 //! [`Outcome`]. Time is passed in.
 #![forbid(unsafe_code)]
 
+mod block;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;

@@ -118,3 +118,116 @@ fn shorten(text: &mut String, bytes: usize) {
     text.truncate(end);
     text.push_str(DOTS);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fields of an ErrorResponse.
+    fn fields(message: &[u8]) -> Vec<(char, String)> {
+        assert_eq!(message[0], b'E');
+        let length = u32::from_be_bytes(message[1..5].try_into().unwrap()) as usize;
+        assert_eq!(length + 1, message.len());
+        let (end, body) = message[5..].split_last().unwrap();
+        assert_eq!(*end, 0);
+        let fields = body.strip_suffix(&[0]).unwrap().split(|byte| *byte == 0);
+        fields
+            .map(|field| {
+                (
+                    char::from(field[0]),
+                    std::str::from_utf8(&field[1..]).unwrap().to_owned(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_fatal_error_names_rule_and_reason() {
+        let reason = Some("agents do not change schemas");
+        let message = fatal("no-destructive-ddl", reason, true);
+        let text =
+            "dbgov: denied by rule \"no-destructive-ddl\": agents do not change schemas".to_owned();
+        assert_eq!(
+            fields(&message),
+            [
+                ('S', "FATAL".to_owned()),
+                ('V', "FATAL".to_owned()),
+                ('C', "42501".to_owned()),
+                ('M', text)
+            ]
+        );
+        let bare = fields(&fatal("r", None, false));
+        assert_eq!(bare[3].1, "dbgov: denied by rule \"r\"");
+    }
+
+    #[test]
+    fn a_reason_cannot_break_the_message() {
+        let reason = Some("eins\0zwei\n\u{1b}[31mrot é漢");
+        assert!(
+            fields(&fatal("r", reason, true))[3]
+                .1
+                .ends_with("eins zwei  [31mrot é漢")
+        );
+        assert!(fields(&fatal("r", reason, false))[3].1.ends_with("rot ??"));
+        let long = "漢".repeat(1000);
+        let message = fatal("r", Some(&long), true);
+        assert!(message.len() < 500);
+        assert!(fields(&message)[3].1.ends_with("漢..."));
+    }
+
+    fn rejected(bytes: usize, rule: &str, reason: Option<&str>) -> String {
+        let text = reject_text(bytes, rule, reason).unwrap();
+        assert_eq!(text.len(), bytes);
+        String::from_utf8(text).unwrap().trim_end().to_owned()
+    }
+
+    #[test]
+    fn a_replacement_tells_what_has_room() {
+        let reason = Some("agents do not change schemas");
+        for (bytes, expected) in [
+            (1, "d"),
+            (5, "dbgov"),
+            (13, "dbgov_no_ddl"),
+            (15, "'dbgov: no-ddl'"),
+            (31, "'dbgov: no-ddl'"),
+            (32, "'dbgov: denied by rule \"no-ddl\"'"),
+            (45, "'dbgov: denied by rule \"no-ddl\"'"),
+            (46, "'dbgov: denied by rule \"no-ddl\": agents do...'"),
+            (
+                62,
+                "'dbgov: denied by rule \"no-ddl\": agents do not change schemas'",
+            ),
+            (
+                500,
+                "'dbgov: denied by rule \"no-ddl\": agents do not change schemas'",
+            ),
+        ] {
+            assert_eq!(rejected(bytes, "no-ddl", reason), expected, "{bytes}");
+        }
+        assert_eq!(reject_text(0, "no-ddl", reason), None);
+    }
+
+    /// The whole token stands in the text, and nothing else does: one string, or one word.
+    #[test]
+    fn a_replacement_is_one_token_whatever_the_rule_is_called() {
+        let hostile = "'; DROP TABLE t; -- \\' \0\n$$ é";
+        for rule in ["no-ddl", "", hostile, "x".repeat(300).as_str()] {
+            for reason in [None, Some(""), Some("because"), Some(hostile)] {
+                for bytes in 1..700 {
+                    let text = rejected(bytes, rule, reason);
+                    assert!(text.is_ascii() && !text.contains('\\'), "{text}");
+                    match text.strip_prefix('\'') {
+                        Some(rest) => {
+                            assert_eq!(rest.find('\''), Some(rest.len() - 1), "{text}")
+                        }
+                        None => {
+                            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                            assert!("dbgov_".starts_with(&text[..text.len().min(6)]));
+                            assert!(text.chars().all(word), "{text}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
