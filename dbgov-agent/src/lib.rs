@@ -6,6 +6,7 @@
 //! protocol   bytes -> sessions, statements, results (sans-IO)
 //! sql        statement text -> facts
 //! identity   who is behind the connection
+//! policy     (facts, identity) -> verdict
 //! audit      record -> hash-chained journal on disk
 //! ```
 //!
@@ -22,6 +23,7 @@ pub mod config;
 pub mod control;
 pub mod identity;
 pub mod pipeline;
+pub mod policy;
 pub mod protocol;
 pub mod replay;
 pub mod session;

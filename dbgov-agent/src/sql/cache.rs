@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
-use super::{Dialect, Facts, Lexed};
+use super::{Change, Dialect, Facts, Lexed};
 use crate::protocol::Text;
 
 /// Statements remembered, entries: more than the distinct statements of a large application.
@@ -122,5 +122,18 @@ impl FactsCache {
 
 fn cost(key_bytes: usize, facts: &Facts) -> usize {
     let names: usize = facts.tables.iter().map(|table| 2 * table.len()).sum();
-    ENTRY_BYTES + key_bytes + names + facts.effects.len() * size_of::<super::Effect>()
+    ENTRY_BYTES
+        + key_bytes
+        + names
+        + facts.effects.len() * size_of::<super::Effect>()
+        + changes(facts)
+}
+
+fn changes(facts: &Facts) -> usize {
+    let text = |change: &Change| match change {
+        Change::Prepare { text, .. } => text.len(),
+        _ => 0,
+    };
+    let entry = |change| size_of::<Change>() + text(change);
+    facts.changes.iter().map(entry).sum()
 }

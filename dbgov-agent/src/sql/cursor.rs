@@ -28,6 +28,17 @@ impl<'a> Cursor<'a> {
         self.tokens.is_empty()
     }
 
+    /// The text of the tokens, with what stands between them.
+    pub(crate) fn written(&self) -> &'a str {
+        match (self.tokens.first(), self.tokens.last()) {
+            (Some(first), Some(last)) => self
+                .text
+                .get(first.start as usize..last.end as usize)
+                .unwrap_or(""),
+            _ => "",
+        }
+    }
+
     /// The unquoted word `ahead` tokens on, as written.
     pub(crate) fn word_at(&self, ahead: usize) -> Option<&'a str> {
         let token = self.tokens.get(ahead)?;

@@ -16,6 +16,7 @@
 
 mod builtin;
 mod cache;
+mod change;
 mod collector;
 mod condition;
 mod cursor;
@@ -35,6 +36,7 @@ mod walk;
 use std::sync::Arc;
 
 pub use cache::FactsCache;
+pub use change::{Change, NewValue, Tracked};
 pub use collector::Effect;
 pub use name::{Object, ObjectKind};
 pub use verb::{UnknownVerb, Verb};
@@ -81,9 +83,11 @@ pub struct Facts {
     /// In order of first appearance, with their schema where the text gives it.
     pub tables: Arc<[Box<str>]>,
     pub effects: Vec<Effect>,
-    /// An UPDATE or DELETE is for all rows by its text alone.
+    /// What it changes for later messages of its session.
+    pub changes: Vec<Change>,
+    /// One of the effects is for all rows by its text alone.
     pub missing_where: bool,
-    /// COPY with a file or a program of the server.
+    /// One of the effects is on a file or a program of the server.
     pub server_side: bool,
     /// 16 hex digits, equal for texts that differ in literals, white space, comments and case only.
     pub fingerprint: Arc<str>,
@@ -147,8 +151,9 @@ impl Lexed {
             parse: read.parse,
             verbs: found.verbs.iter().map(|verb| verb.name()).collect(),
             tables: found.tables().into(),
-            missing_where: found.missing_where,
-            server_side: found.server_side,
+            missing_where: found.any(|effect| effect.missing_where),
+            server_side: found.any(|effect| effect.server_side),
+            changes: found.changes,
             literal_dependent: found.literal_dependent || !self.keyed,
             effects: found.effects,
             fingerprint: normalize::fingerprint(&self.tokens, text),

@@ -1,6 +1,6 @@
 //! What tokens could mean: for statements no reader knows, and for code in function bodies, whose languages are not read.
 
-use super::collector::Collector;
+use super::collector::{Collector, Effect};
 use super::cursor::Cursor;
 use super::lexer::{Kind, Lexer, Token};
 use super::name::{Object, ObjectKind};
@@ -105,40 +105,42 @@ fn verb_of(word: &str, list: &[(&str, Verb)]) -> Option<Verb> {
 
 /// A statement that could not be read.
 pub(crate) fn unparsed(statement: Cursor<'_>, found: &mut Collector) {
-    found.push(Verb::Unknown, None, true);
+    found.push(Effect::uncertain(Verb::Unknown, None));
     let mut rest = statement;
+    let without_where = without_where(statement);
     let has_body = rest.is("do") || rest.is("create");
     if let Some(word) = rest.word_at(0) {
         if word.eq_ignore_ascii_case("copy") {
             copy(rest, found);
         } else if let Some(verb) = verb_of(word, FIRST) {
-            found.push(verb, None, true);
+            found.push(Effect::uncertain(verb, None));
         }
     }
     while let Some(token) = rest.peek() {
         if token.kind == Kind::Word
             && let Some(verb) = verb_of(token.text(rest.text), ANYWHERE)
         {
-            act(verb, rest, found);
+            act(verb, rest, &without_where, found);
         }
         // The body of a DO or a function that could not be read.
         if has_body && token.kind == Kind::DollarString {
             body(token, rest.text, found);
         }
         if let Some(table) = relation(rest) {
-            found.push(Verb::Unknown, Some(table), true);
+            found.push(Effect::uncertain(Verb::Unknown, Some(table)));
         }
         rest.next();
     }
-    found.missing_where |= lacks_where(statement);
 }
 
 fn copy(statement: Cursor<'_>, found: &mut Collector) {
     for (word, verb) in [("from", Verb::CopyFrom), ("to", Verb::CopyTo)] {
         let mut rest = statement;
         if rest.skip_past(word) {
-            found.push(verb, None, true);
-            found.server_side |= !rest.is("stdin") && !rest.is("stdout");
+            found.push(Effect {
+                server_side: !rest.is("stdin") && !rest.is("stdout"),
+                ..Effect::uncertain(verb, None)
+            });
         }
     }
 }
@@ -157,7 +159,7 @@ fn body_at(token: Token, text: &str, found: &mut Collector, depth: u8) {
     found.literal_dependent = true;
     let inside = query::literal(token, text);
     if depth > NESTED_BODIES_MAX || inside.len() > BODY_BYTES_MAX {
-        return found.push(Verb::Unknown, None, true);
+        return found.dynamic();
     }
     let tokens: Vec<Token> = Lexer::new(&inside).collect();
     code_at(
@@ -172,6 +174,7 @@ fn body_at(token: Token, text: &str, found: &mut Collector, depth: u8) {
 
 fn code_at(statement: Cursor<'_>, found: &mut Collector, depth: u8) {
     let mut rest = statement;
+    let without_where = without_where(statement);
     let mut previous = "";
     while let Some(token) = rest.peek() {
         let word = if token.kind == Kind::Word {
@@ -180,24 +183,23 @@ fn code_at(statement: Cursor<'_>, found: &mut Collector, depth: u8) {
             ""
         };
         if word.eq_ignore_ascii_case("perform") {
-            found.push(Verb::Select, None, true);
+            found.push(Effect::uncertain(Verb::Select, None));
         } else if word.eq_ignore_ascii_case("execute") {
             execute(rest, found, depth);
         } else if let Some(verb) = verb_of(word, ANYWHERE)
             && IN_CODE.contains(&verb)
             && !is_clause(previous)
         {
-            act(verb, rest, found);
+            act(verb, rest, &without_where, found);
         }
         if !previous.eq_ignore_ascii_case("delete")
             && let Some(table) = relation(rest)
         {
-            found.push(Verb::Select, Some(table), true);
+            found.push(Effect::uncertain(Verb::Select, Some(table)));
         }
         previous = word;
         rest.next();
     }
-    found.missing_where |= lacks_where(statement);
 }
 
 /// EXECUTE in code runs a text: of a literal its effects, of anything else nobody knows what. In a trigger's definition
@@ -213,7 +215,7 @@ fn execute(mut rest: Cursor<'_>, found: &mut Collector, depth: u8) {
     });
     match literal {
         Some(token) if whole => body_at(token, rest.text, found, depth + 1),
-        _ => found.push(Verb::Unknown, None, true),
+        _ => found.dynamic(),
     }
 }
 
@@ -225,8 +227,10 @@ fn is_clause(previous: &str) -> bool {
 }
 
 /// The verb on the object named right behind it, if one is.
-fn act(verb: Verb, mut rest: Cursor<'_>, found: &mut Collector) {
-    rest.next();
+fn act(verb: Verb, mut rest: Cursor<'_>, without_where: &[u32], found: &mut Collector) {
+    let missing_where = rest
+        .next()
+        .is_some_and(|token| without_where.binary_search(&token.start).is_ok());
     let named = match verb {
         Verb::Insert | Verb::Merge => rest.eat("into"),
         Verb::Delete => rest.eat("from"),
@@ -249,7 +253,10 @@ fn act(verb: Verb, mut rest: Cursor<'_>, found: &mut Collector) {
     };
     // UPDATE SET of ON CONFLICT DO UPDATE names nothing.
     let object = object.filter(|object| verb != Verb::Update || &*object.name != "set");
-    found.push(verb, object, true);
+    found.push(Effect {
+        missing_where,
+        ..Effect::uncertain(verb, object)
+    });
 }
 
 /// The name behind FROM or JOIN, unless it is a function's.
@@ -269,25 +276,34 @@ fn relation(mut rest: Cursor<'_>) -> Option<Object> {
     (!call).then_some(name)
 }
 
-/// An UPDATE or DELETE with no WHERE before the next semicolon.
-fn lacks_where(statement: Cursor<'_>) -> bool {
-    let mut rest = statement;
-    let mut open = false;
-    let mut previous = "";
-    while let Some(token) = rest.peek() {
-        let word = if token.kind == Kind::Word {
-            token.text(rest.text)
-        } else {
-            ""
+/// Where the UPDATEs and DELETEs stand (bytes of the text, ascending) that no WHERE follows: none before the next
+/// semicolon or the next of them, and none in the parentheses they stand in.
+fn without_where(statement: Cursor<'_>) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut outer = Vec::new();
+    let mut followed = false;
+    for (at, token) in statement.tokens.iter().enumerate().rev() {
+        let here = Cursor {
+            tokens: &statement.tokens[at..],
+            ..statement
         };
-        if token.kind == Kind::Semicolon && open {
-            return true;
+        match token.kind {
+            Kind::Semicolon => followed = false,
+            Kind::RParen => outer.push(std::mem::take(&mut followed)),
+            Kind::LParen => followed = outer.pop().unwrap_or_default(),
+            Kind::Word if here.is("where") => followed = true,
+            Kind::Word if starts_write(here) => {
+                if !std::mem::take(&mut followed) {
+                    found.push(token.start);
+                }
+            }
+            _ => {}
         }
-        let writes = (rest.is("update") && !rest.is_at(1, "set") && !is_clause(previous))
-            || (rest.is("delete") && rest.is_at(1, "from"));
-        open = (open || writes) && !rest.is("where");
-        previous = word;
-        rest.next();
     }
-    open
+    found.reverse();
+    found
+}
+
+fn starts_write(here: Cursor<'_>) -> bool {
+    (here.is("update") && !here.is_at(1, "set")) || (here.is("delete") && here.is_at(1, "from"))
 }

@@ -1,7 +1,8 @@
 //! Utility statements other than CREATE, ALTER and DROP, read from their tokens (documentation part VI, SQL commands).
 //! Their grammar is flat, and sqlparser knows only some of them.
 
-use super::collector::Collector;
+use super::change::Change;
+use super::collector::{Collector, Effect};
 use super::cursor::{Cursor, Unread};
 use super::ddl;
 use super::lexer::Kind;
@@ -31,7 +32,11 @@ pub(crate) fn read(
         "explain" => explain(source, rest, found, depth),
         "prepare" => prepare(source, rest, found, depth),
         "execute" => {
-            found.on(Verb::Execute, rest.name(ObjectKind::Other)?);
+            let name = rest.ident()?;
+            found.change(Change::Execute {
+                name: name.as_str().into(),
+            });
+            found.on(Verb::Execute, Object::bare(ObjectKind::Other, &name));
             arguments(source, rest, found)
         }
         "call" => {
@@ -40,6 +45,12 @@ pub(crate) fn read(
         }
         "deallocate" => {
             rest.eat("prepare");
+            let name = (!rest.is("all"))
+                .then(|| rest.clone().ident())
+                .transpose()?;
+            found.change(Change::Deallocate {
+                name: name.map(Into::into),
+            });
             one_name(Verb::Deallocate, rest, found)
         }
         "close" => one_name(Verb::Close, rest, found),
@@ -266,9 +277,14 @@ fn is_on(options: Cursor<'_>, option: &str) -> bool {
 }
 
 fn prepare(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth: u8) -> Read {
-    found.on(Verb::Prepare, rest.name(ObjectKind::Other)?);
+    let name = rest.ident()?;
     rest.skip_parens();
     rest.expect("as")?;
+    found.on(Verb::Prepare, Object::bare(ObjectKind::Other, &name));
+    found.change(Change::Prepare {
+        name: name.into(),
+        text: rest.written().into(),
+    });
     found.absorb(statement::read_inner(source, rest, depth)?);
     Ok(())
 }
@@ -291,10 +307,9 @@ fn declare(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, dep
 }
 
 fn copy(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth: u8) -> Read {
-    if let Some(query) = rest.parens() {
+    let (verb, table, query) = if let Some(query) = rest.parens() {
         rest.expect("to")?;
-        found.verb(Verb::CopyTo);
-        found.absorb(statement::read_inner(source, query, depth)?);
+        (Verb::CopyTo, None, Some(query))
     } else {
         rest.eat("binary");
         let table = rest.name(ObjectKind::Relation)?;
@@ -305,9 +320,15 @@ fn copy(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth:
             rest.expect("to")?;
             Verb::CopyTo
         };
-        found.on(verb, table);
+        (verb, Some(table), None)
+    };
+    found.push(Effect {
+        server_side: !rest.eat_one_of(&["stdin", "stdout"]),
+        ..Effect::new(verb, table)
+    });
+    if let Some(query) = query {
+        found.absorb(statement::read_inner(source, query, depth)?);
     }
-    found.server_side |= !rest.eat_one_of(&["stdin", "stdout"]);
     // COPY ... FROM ... WHERE condition
     if rest.skip_past("where") {
         statement::read_expressions(source, rest, found)?;

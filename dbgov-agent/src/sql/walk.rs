@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, FromTable, Function, FunctionArguments, Merge, MergeAction, ObjectName, Query, Select,
-    SetExpr, Statement, TableFactor, TableObject, TableWithJoins, Visitor,
+    SetExpr, Statement, TableFactor, TableObject, Visitor,
 };
 
 use super::builtin;
-use super::collector::Collector;
+use super::collector::{Collector, Effect};
 use super::condition;
 use super::name::{Object, ObjectKind};
 use super::verb::Verb;
@@ -72,21 +72,20 @@ impl<'a> Walker<'a> {
 
     /// The verb on the object of this name; on none if it has no plain name.
     fn on(&mut self, verb: Verb, kind: ObjectKind, name: &ObjectName) {
-        self.found.push(verb, object(kind, name), false);
+        self.found.push(Effect::new(verb, object(kind, name)));
     }
 
-    fn target(&mut self, verb: Verb, table: &TableFactor) {
+    /// `missing_where`: of every row.
+    fn target(&mut self, verb: Verb, table: &TableFactor, missing_where: bool) {
         self.targets.insert(address(table));
-        match table {
-            TableFactor::Table { name, .. } => self.on(verb, ObjectKind::Relation, name),
-            _ => self.found.verb(verb),
-        }
-    }
-
-    fn targets(&mut self, verb: Verb, tables: &[TableWithJoins]) {
-        for table in tables {
-            self.target(verb, &table.relation);
-        }
+        let relation = match table {
+            TableFactor::Table { name, .. } => object(ObjectKind::Relation, name),
+            _ => None,
+        };
+        self.found.push(Effect {
+            missing_where,
+            ..Effect::new(verb, relation)
+        });
     }
 
     fn call(&mut self, name: &ObjectName) {
@@ -96,31 +95,27 @@ impl<'a> Walker<'a> {
         let runs_text = builtin::runs_text(&function);
         self.found.on(Verb::Call, function);
         if runs_text {
-            self.found.push(Verb::Unknown, None, true);
+            self.found.dynamic();
         }
     }
 
-    fn check_condition(&mut self, condition: Option<&Expr>) {
-        match condition {
-            None => self.found.missing_where = true,
-            Some(condition) => {
-                let truth = condition::always_true(condition);
-                self.found.missing_where |= truth.always;
-                self.found.literal_dependent |= truth.literals;
-            }
-        }
+    /// Is there no condition, or one that is true for every row?
+    fn misses_where(&mut self, condition: Option<&Expr>) -> bool {
+        let Some(condition) = condition else {
+            return true;
+        };
+        let truth = condition::always_true(condition);
+        self.found.literal_dependent |= truth.literals;
+        truth.always
     }
 
     fn merge(&mut self, merge: &Merge) {
-        self.found.verb(Verb::Merge);
-        self.target(Verb::Merge, &merge.table);
         let writes_matched = merge
             .clauses
             .iter()
             .any(|clause| !matches!(clause.action, MergeAction::Insert(_)));
-        if writes_matched {
-            self.check_condition(Some(&merge.on));
-        }
+        let missing_where = writes_matched && self.misses_where(Some(&merge.on));
+        self.target(Verb::Merge, &merge.table, missing_where);
     }
 }
 
@@ -139,16 +134,16 @@ impl Visitor for Walker<'_> {
                 }
             }
             Statement::Update(update) => {
-                self.found.verb(Verb::Update);
-                self.target(Verb::Update, &update.table.relation);
-                self.check_condition(update.selection.as_ref());
+                let missing_where = self.misses_where(update.selection.as_ref());
+                self.target(Verb::Update, &update.table.relation, missing_where);
             }
             Statement::Delete(delete) => {
-                self.found.verb(Verb::Delete);
+                let missing_where = self.misses_where(delete.selection.as_ref());
                 let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) =
                     &delete.from;
-                self.targets(Verb::Delete, tables);
-                self.check_condition(delete.selection.as_ref());
+                for table in tables {
+                    self.target(Verb::Delete, &table.relation, missing_where);
+                }
             }
             Statement::Merge(merge) => self.merge(merge),
             _ => {}
