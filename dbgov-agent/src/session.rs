@@ -32,6 +32,8 @@ pub struct Recorder {
     pub rulebook: Option<Arc<Rulebook>>,
     /// ... and whether its verdicts are carried out.
     pub mode: Mode,
+    /// The kernel's boot clock, for how long something was held; a capture file has none.
+    pub boot_clock: fn() -> TimeNs,
 }
 
 impl Recorder {
@@ -43,7 +45,12 @@ impl Recorder {
             statements: 0,
             rulebook: None,
             mode: Mode::Observe,
+            boot_clock: || 0,
         }
+    }
+
+    pub fn now(&self) -> TimeNs {
+        (self.boot_clock)()
     }
 
     pub fn push(&mut self, record: Record) {
@@ -81,6 +88,8 @@ pub struct Session {
     verdicts: VecDeque<Noted>,
     /// What was judged and not yet taken by the gate.
     judged: Vec<Judgement>,
+    /// Something the rules ask for is newly known.
+    changed: bool,
 }
 
 /// A verdict that waits for the result of its message.
@@ -130,6 +139,7 @@ impl Session {
             response_lost_bytes: 0,
             verdicts: VecDeque::new(),
             judged: Vec::new(),
+            changed: false,
         }
     }
 
@@ -149,6 +159,7 @@ impl Session {
     pub fn set_client(&mut self, client: Arc<Process>) {
         self.client = Some(client);
         self.blocks = None;
+        self.changed = true;
     }
 
     pub fn set_server_pid(&mut self, pid: u32) {
@@ -166,6 +177,7 @@ impl Session {
     fn event(&mut self, event: Event, recorder: &mut Recorder) {
         match event {
             Event::Session { at, facts } => {
+                self.changed = true;
                 if facts.opaque.is_some() {
                     self.announce(at, recorder);
                     self.judge_bytes(Message::Opaque, at, recorder);
@@ -230,6 +242,17 @@ impl Session {
     /// Takes what was judged since the last time.
     pub fn take_judged(&mut self) -> Vec<Judgement> {
         std::mem::take(&mut self.judged)
+    }
+
+    /// Whether something the rules ask for became known since the last time.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// `identity.name` of the record.
+    pub fn requester(&self) -> String {
+        let user = self.decoder.facts().user.as_deref();
+        identity(self.client.as_deref(), user, Some(self.client_addr)).name
     }
 
     fn judge(&mut self, request: Box<Request>, recorder: &mut Recorder) {

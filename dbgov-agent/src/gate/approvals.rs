@@ -111,6 +111,8 @@ pub enum State {
     Denied,
     TimedOut,
     ClientGone,
+    /// The gate was taken away; the statement came in.
+    GateOff,
 }
 
 impl State {
@@ -122,6 +124,7 @@ impl State {
             State::Denied => "denied",
             State::TimedOut => "timed_out",
             State::ClientGone => "client_gone",
+            State::GateOff => "gate_off",
         }
     }
 }
@@ -303,6 +306,14 @@ impl Approvals {
             .collect()
     }
 
+    /// Ends all of them: the gate is gone, and nothing is held any more.
+    pub fn give_up(&mut self, now: TimeNs) -> Vec<Outcome> {
+        let all: Vec<u64> = self.pending.keys().copied().collect();
+        all.into_iter()
+            .filter_map(|number| self.end(number, State::GateOff, None, None, now))
+            .collect()
+    }
+
     /// When the next one is to be ended.
     pub fn next_deadline(&self) -> Option<TimeNs> {
         self.pending.values().map(|pending| pending.deadline).min()
@@ -380,6 +391,7 @@ impl Approvals {
             (State::Approved, Some(approver)) => format!("approved by {approver}"),
             (State::Denied, Some(approver)) => format!("denied by {approver}"),
             (State::ClientGone, _) => "given up: its client has gone".to_owned(),
+            (State::GateOff, _) => "let go: the gate was taken away".to_owned(),
             _ => "timed out".to_owned(),
         };
         ApprovalError::Decided {

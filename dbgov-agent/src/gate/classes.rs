@@ -34,6 +34,11 @@ impl Class {
         }
     }
 
+    /// Of a connection in which nothing can be read.
+    pub fn passing() -> Self {
+        Class::plain(CLASS_PASS)
+    }
+
     pub fn is_same(&self, other: &Class) -> bool {
         self.class == other.class
             && self.slot == other.slot

@@ -84,6 +84,13 @@ impl Flow {
         self.released < self.end()
     }
 
+    /// What was released ends where the first decision's message begins: nothing of it has gone.
+    pub fn is_between_messages(&self) -> bool {
+        self.decisions
+            .front()
+            .is_some_and(|decision| decision.span.start == self.released)
+    }
+
     pub fn released(&self) -> u64 {
         self.released
     }

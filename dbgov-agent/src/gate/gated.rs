@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 
+use sha2::{Digest, Sha256};
+
+use super::approvals::Statement;
 use super::classes::Class;
 use super::flow::Flow;
-use crate::protocol::{Request, TimeNs};
+use crate::protocol::{Request, Text, TimeNs};
 
 /// How long the answers to messages before a refused one are waited for, nanoseconds: their results are to be recorded,
 /// but a statement that runs for minutes does not keep a refused client waiting.
@@ -38,8 +41,9 @@ pub struct Refusing {
 #[derive(Debug)]
 pub struct Waiting {
     pub number: u64,
+    /// Where its text begins, if that is in the message.
     pub text_at: Option<u64>,
-    pub text_bytes: u64,
+    pub statement: Statement,
     pub cause: Cause,
 }
 
@@ -62,10 +66,14 @@ pub struct Gated {
     held: VecDeque<(u64, u64, TimeNs)>,
     /// Why what was decided was decided; of the messages that do not simply pass.
     causes: VecDeque<(u64, Cause)>,
+    /// Messages that will have to wait, once it is their turn.
+    to_wait: VecDeque<Waiting>,
     pub waiting: Option<Waiting>,
     pub refusing: Option<Refusing>,
     /// Nothing more is let in.
     pub closed: bool,
+    /// What is held can no longer be let go in order: too much of it, or a part was not seen.
+    pub broken: bool,
     /// A prepared statement that the automaton would not let pass can be run by a message in which it finds nothing.
     named_hit: bool,
     unnamed_hit: bool,
@@ -87,25 +95,28 @@ impl Gated {
             control_generation: 0,
             held: VecDeque::new(),
             causes: VecDeque::new(),
+            to_wait: VecDeque::new(),
             waiting: None,
             refusing: None,
             closed: false,
+            broken: false,
             named_hit: false,
             unnamed_hit: false,
             told_unseen: false,
         }
     }
 
-    /// The next bytes of the stream, in order; false where too many wait.
-    #[must_use]
-    pub fn arrived(&mut self, seq: u32, bytes: &[u8], held: bool) -> bool {
+    /// The next bytes of the stream, in order.
+    pub fn arrived(&mut self, seq: u32, bytes: &[u8], held: bool) {
         let position = self.position as u32;
         self.base.get_or_insert(seq.wrapping_sub(position));
         self.position = self.position.wrapping_add(bytes.len() as u64);
-        self.flow.arrived(bytes, held).is_ok()
+        self.broken |= self.flow.arrived(bytes, held).is_err();
     }
 
+    /// Bytes of the stream that were not seen. What the kernel holds of them can never be let go.
     pub fn missed(&mut self, bytes: u64) {
+        self.broken |= self.flow.is_holding();
         self.position = self.position.wrapping_add(bytes);
         self.flow.missed(bytes);
     }
@@ -172,6 +183,37 @@ impl Gated {
         (*known == number).then(|| cause.clone())
     }
 
+    pub fn change_reason(&mut self, number: u64, why: &str) {
+        if let Some((_, cause)) = self.causes.iter_mut().find(|(known, _)| *known == number) {
+            cause.reason = Some(why.into());
+        }
+    }
+
+    /// This message has to wait for a person.
+    pub fn will_wait(&mut self, request: &Request, cause: Cause) {
+        let text = request.texts.first();
+        self.to_wait.push_back(Waiting {
+            number: request.number,
+            text_at: request.text_at,
+            statement: Statement {
+                head: text.map(|text| text.text.to_string()).unwrap_or_default(),
+                bytes: text.map_or(0, |text| text.bytes),
+                sha256: text.map(|text| hex::encode(sha256(text))).unwrap_or_default(),
+            },
+            cause,
+        });
+    }
+
+    /// It is this message's turn.
+    pub fn take_waiting(&mut self, number: u64) -> Option<Waiting> {
+        while let Some(waiting) = self.to_wait.pop_front() {
+            if waiting.number == number {
+                return Some(waiting);
+            }
+        }
+        None
+    }
+
     /// Takes note of a message that prepares a statement, which later messages without any word in them can run.
     pub fn prepared(&mut self, request: &Request, in_sql: bool) {
         let hits = request.texts.iter().any(|text| self.hits(text));
@@ -184,7 +226,7 @@ impl Gated {
         }
     }
 
-    fn hits(&self, text: &crate::protocol::Text) -> bool {
+    fn hits(&self, text: &Text) -> bool {
         match self.class.as_ref().map(|class| class.words.as_ref()) {
             Some(Some(words)) => (text.truncated && text.tail_hit) || words.hits(text.text.as_bytes()),
             Some(None) => false,
@@ -198,7 +240,7 @@ impl Gated {
     }
 
     /// Whether the automaton may start anew: no prepared statement can run what it would hold.
-    pub fn may_resume(&mut self, unnamed: impl FnOnce() -> Vec<Arc<crate::protocol::Text>>) -> bool {
+    pub fn may_resume(&mut self, unnamed: impl FnOnce() -> Vec<Arc<Text>>) -> bool {
         if self.named_hit {
             return false;
         }
@@ -207,6 +249,12 @@ impl Gated {
         }
         !self.unnamed_hit
     }
+}
+
+/// Of all bytes of the text; that of a whole text in another encoding is over its UTF-8 form.
+fn sha256(text: &Text) -> [u8; 32] {
+    text.sha256
+        .unwrap_or_else(|| Sha256::digest(text.text.as_bytes()).into())
 }
 
 /// Where the text of a Parse begins that names no statement: behind type, length and an empty name.

@@ -1,7 +1,11 @@
 //! One connection: what was captured of it, in order to its decoder.
 
-use crate::capture::event::{Piece, Response, Totals};
+use std::ops::Range;
+
+use crate::capture::event::{Held, Piece, Response, Totals};
+use super::gate::Target;
 use crate::gate::gated::Gated;
+use crate::gate::inject::Ends;
 use crate::identity::joiner::Connection as Addresses;
 use crate::protocol::postgres::Decoder;
 use crate::protocol::{Direction, Event, GapCause, TimeNs};
@@ -59,6 +63,33 @@ impl Deliver<'_> {
 }
 
 impl Connection {
+    /// For a command to the gate.
+    pub(super) fn target(&self, cookie: u64) -> Target {
+        Target {
+            cookie,
+            netns_cookie: self.netns_cookie,
+            ends: Ends {
+                client: self.session.client_addr,
+                server: self.session.server_addr,
+            },
+        }
+    }
+
+    /// A packet the gate may hold: what of it was released before and is to be sent again.
+    pub(super) fn held(
+        &mut self,
+        seq: u32,
+        ack: u32,
+        payload: &[u8],
+        held: Option<Held>,
+    ) -> Option<Range<u64>> {
+        let gated = self.gated.as_mut()?;
+        gated.ack = ack;
+        let held = held?;
+        gated.window = held.window;
+        gated.to_send_again(seq, payload.len() as u32, held.passed)
+    }
+
     pub(super) fn request(
         &mut self,
         at: TimeNs,

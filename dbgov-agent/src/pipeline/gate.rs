@@ -1,24 +1,23 @@
 //! From verdicts to what the gate does: what is sent on, what ends, what waits for a person.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use dbgov_common::gate::{CLASS_PASS, GateControl};
-use sha2::{Digest, Sha256};
+use dbgov_common::gate::GateControl;
 
 use super::connection::Connection;
 use super::{Command, Pipeline};
-use crate::audit::record::{ApprovalBlock, ApprovalStatement, ApproverBlock};
 use crate::gate::approvals::{self, Approver, Decision as Answer, Outcome as Ended, State};
-use crate::gate::classes::Classes;
+use crate::gate::classes::{Class, Tail};
 use crate::gate::flow::{Decision, Outcome, Step};
-use crate::gate::gated::{ANSWERS_WAIT_NS, Cause, Gated, Refusing, Waiting};
+use crate::gate::gated::{ANSWERS_WAIT_NS, Cause, Refusing};
 use crate::gate::inject::Ends;
 use crate::gate::refusal;
 use crate::judge::{Mode, Rulebook, Who};
-use crate::policy::{Action, SearchPath, Verdict};
 use crate::policy::trigger::Words;
-use crate::protocol::{Direction, Event, Request, TimeNs, Via};
-use crate::session::{Judgement, Session};
+use crate::policy::{Action, SearchPath, Verdict};
+use crate::protocol::{Request, TimeNs, Via};
+use crate::session::Judgement;
 
 /// What the pipeline wants the gate to do.
 #[derive(Debug, Clone)]
@@ -101,11 +100,8 @@ impl Pipeline {
         for connection in self.connections.values_mut() {
             connection.gated = None;
         }
-        for waiting in self.approvals.list(at) {
-            let approver = None;
-            if let Ok(outcome) = self.approvals.withdraw(&waiting.id, approver, at) {
-                self.record_outcome(&outcome);
-            }
+        for outcome in self.approvals.give_up(at) {
+            self.record_outcome(&outcome);
         }
     }
 
@@ -245,7 +241,7 @@ impl Pipeline {
             gated.remember_cause(request.number, cause(verdict));
         }
         if outcome == Outcome::Hold {
-            gated.may_wait(request);
+            gated.will_wait(request, cause(verdict));
         }
         gated.held_since(request.number, request.end, request.at);
         gated.flow.decide(Decision {
@@ -291,7 +287,7 @@ impl Pipeline {
         self.pass_fin(cookie);
     }
 
-    fn release(&mut self, cookie: u64, range: std::ops::Range<u64>, ends_message: bool) {
+    fn release(&mut self, cookie: u64, range: Range<u64>, ends_message: bool) {
         let now = self.recorder.now();
         let Some(connection) = self.connections.get_mut(&cookie) else {
             return;
@@ -322,7 +318,7 @@ impl Pipeline {
     }
 
     /// A held packet repeats what was released: TCP has not got it. It gets the released bytes again, not the packet's.
-    pub(super) fn send_again(&mut self, cookie: u64, range: std::ops::Range<u64>) {
+    pub(super) fn send_again(&mut self, cookie: u64, range: Range<u64>) {
         let ends_message = self
             .connections
             .get(&cookie)
@@ -390,14 +386,15 @@ impl Pipeline {
         if gated.waiting.is_some() {
             return;
         }
-        let Some((waiting, cause)) = gated.take_waiting(number) else {
+        let Some(waiting) = gated.take_waiting(number) else {
             return;
         };
+        let cause = waiting.cause.clone();
         let facts = session.decoder.facts();
         let request = approvals::Request {
             cookie,
             session: session.id().to_owned(),
-            requester: session.evidence().filter(|name| !name.is_empty()).or_else(|| facts.user.clone()).unwrap_or_default(),
+            requester: session.requester(),
             user: facts.user.clone(),
             database: facts.database.clone(),
             rule: cause.rule.to_string(),
@@ -409,8 +406,7 @@ impl Pipeline {
         match self.approvals.open(request, now, timeout_ns) {
             Ok(id) => {
                 session.change_verdict(number, |block| block.approval = Some(id.as_str().into()));
-                if let Some(pending) = self.approvals.pending(&id) {
-                    let block = pending_block(&id, pending);
+                if let Some(block) = self.approvals.pending_block(cookie) {
                     session.approval(now, block, &mut self.recorder);
                 }
             }
@@ -459,10 +455,9 @@ impl Pipeline {
 
     fn record_outcome(&mut self, outcome: &Ended) {
         if let Some(connection) = self.connections.get_mut(&outcome.request.cookie) {
-            let block = outcome_block(outcome);
             connection
                 .session
-                .approval(outcome.ended, block, &mut self.recorder);
+                .approval(outcome.ended, outcome.block(), &mut self.recorder);
         }
     }
 
@@ -479,7 +474,7 @@ impl Pipeline {
         let rewrite = match waiting.text_at {
             Some(_) => usize::try_from(waiting.statement.bytes)
                 .ok()
-                .and_then(|bytes| refusal::reject_text(bytes, &waiting.rule, Some(why))),
+                .and_then(|bytes| refusal::reject_text(bytes, &waiting.cause.rule, Some(why))),
             None => None,
         };
         let outcome = rewrite.map_or(Outcome::Reset, Outcome::Rewrite);
@@ -533,14 +528,14 @@ impl Pipeline {
         if gated.closed {
             return;
         }
-        let at_boundary = gated.flow.released_whole_messages();
+        let at_boundary = gated.flow.is_between_messages();
         let Some(refusing) = &mut gated.refusing else {
             return;
         };
         let outstanding = refusing
             .number
             .is_some_and(|number| session.decoder.is_answer_outstanding_before(number));
-        let Some(released) = gated.base_seq(gated.flow.released()) else {
+        let Some(released) = gated.seq(gated.flow.released()) else {
             return;
         };
         if outstanding && now.saturating_sub(refusing.since) < ANSWERS_WAIT_NS {

@@ -1,20 +1,32 @@
 //! Wires the stages: captured events in, audit records out. It knows neither aya nor the disk: what it wants of the
 //! kernel and of the host it says as [`Command`]s.
 
+mod connection;
+mod gate;
+mod governed;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use dbgov_common::gate::GateState;
 use hashlink::LinkedHashMap;
 
+use connection::Connection;
+pub use gate::{GateCommand, Target};
+pub use governed::Governed;
+
 use crate::capture::discover::existing::ExistingConnection;
-use crate::capture::event::{Captured, Ends, Piece, Response, Totals};
+use crate::capture::event::{Captured, Ends, Totals};
 use crate::clock::Clock;
+use crate::gate::approvals::Approvals;
+use crate::gate::classes::Classes;
+use crate::gate::gated::Gated;
 use crate::identity::Process;
 use crate::identity::joiner::{Connection as Addresses, Joiner};
-use crate::protocol::postgres::{Decoder, Joined, Limits};
+use crate::protocol::postgres::{Decoder, Joined, Limits, TailTrigger};
 use crate::protocol::{Direction, Event, GapCause, TimeNs};
 use crate::session::{Recorder, Session};
-use crate::stream::{Output, Reassembler, Start};
+use crate::stream::{Reassembler, Start};
 
 /// Request packets that came before their connection opened: a handful, for the microseconds between the two events.
 const FIRST_REQUESTS_MAX: usize = 256;
@@ -27,8 +39,9 @@ const HOLE_TIMEOUT_NS: TimeNs = 2_000_000_000;
 const FIN_TIMEOUT_NS: TimeNs = 1_000_000_000;
 
 /// What the pipeline wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Command {
+    Gate(GateCommand),
     /// Stop copying for a connection that is not a governed server's.
     Ignore { cookie: u64 },
     /// Forget a connection whose end the kernel could not tell.
@@ -50,6 +63,13 @@ pub struct Pipeline {
     /// sock_ops tells the namespace of both ends.
     netns_cookies: bool,
     opened: u64,
+    classes: Classes,
+    control_generation: u32,
+    approvals: Approvals,
+    /// Looks at what is behind the kept head of a long text.
+    tail: Option<Arc<dyn TailTrigger>>,
+    /// What an earlier agent's gate knew of connections.
+    adopted: HashMap<u64, GateState>,
 }
 
 struct FirstRequest {
@@ -72,6 +92,11 @@ impl Pipeline {
             commands: Vec::new(),
             netns_cookies,
             opened: 0,
+            classes: Classes::default(),
+            control_generation: 0,
+            approvals: Approvals::new(clock.unix_ns(0) / 1_000_000_000),
+            tail: None,
+            adopted: HashMap::new(),
         }
     }
 
@@ -153,12 +178,20 @@ impl Pipeline {
                 cookie,
                 at,
                 seq,
+                ack,
                 lost_bytes,
                 payload,
-                ..
+                held,
             } => {
+                let again = self
+                    .connections
+                    .get_mut(&cookie)
+                    .and_then(|connection| connection.held(seq, ack, payload, held));
+                if let Some(range) = again {
+                    self.send_again(cookie, range);
+                }
                 self.with(cookie, |connection, events| {
-                    connection.request(at, seq, lost_bytes, payload, events)
+                    connection.request(at, seq, lost_bytes, payload, held.is_some(), events)
                 });
             }
             Captured::FirstRequest {
@@ -305,6 +338,7 @@ impl Pipeline {
     /// What time brings: holes that stay, clients that never come, connections whose FINs have passed.
     pub fn tick(&mut self, now: TimeNs) {
         self.joiner.expire(now);
+        self.tick_gate(now);
         while let Some((_, first)) = self.first_requests.front()
             && now.saturating_sub(first.at) > FIRST_REQUEST_TIMEOUT_NS
         {
@@ -314,7 +348,9 @@ impl Pipeline {
             .connections
             .iter()
             .filter(|(_, c)| {
-                c.request
+                // Under the gate nothing passes over a hole: the client will fill it.
+                c.gated.is_none()
+                    && c.request
                     .waiting_since()
                     .is_some_and(|since| now.saturating_sub(since) > HOLE_TIMEOUT_NS)
             })
@@ -368,7 +404,8 @@ impl Pipeline {
         } else {
             Joined::Start
         };
-        let decoder = Decoder::new(joined, self.limits.clone());
+        let mut decoder = Decoder::new(joined, self.limits.clone());
+        decoder.set_trigger(self.tail.clone());
         let id = format!("{:x}-{cookie:x}", self.recorder.clock.unix_ns(at));
         let mut session = Session::new(id, decoder, ends.remote, ends.local, midstream, at);
         let netns = netns_cookie.filter(|_| self.netns_cookies);
@@ -377,6 +414,10 @@ impl Pipeline {
             session.set_client(process);
         }
         self.opened += 1;
+        let start_seq = match start {
+            Start::At(seq) => Some(seq),
+            Start::Unknown => None,
+        };
         let connection = Connection {
             session,
             request: Reassembler::new(start, crate::stream::Limits::default()),
@@ -390,8 +431,13 @@ impl Pipeline {
             reset: false,
             last_at: at,
             addresses,
+            netns_cookie,
+            gated: self.is_enforcing().then(|| Gated::new(start_seq)),
         };
         self.connections.insert(cookie, connection);
+        if midstream {
+            self.classify(cookie);
+        }
     }
 
     /// Request bytes that came with the handshake.
@@ -400,7 +446,7 @@ impl Pipeline {
             return;
         };
         self.with(cookie, |connection, events| {
-            connection.request(first.at, first.seq, 0, &first.payload, events);
+            connection.request(first.at, first.seq, 0, &first.payload, false, events);
             if first.missing_bytes > 0 {
                 connection
                     .request
@@ -419,9 +465,11 @@ impl Pipeline {
                 .session
                 .record(&mut self.events, &mut self.recorder);
         }
+        self.gate(cookie);
     }
 
     fn close(&mut self, cookie: u64, at: TimeNs, totals: Option<Totals>, otherwise: &'static str) {
+        self.client_gone(cookie);
         let Some(mut connection) = self.connections.remove(&cookie) else {
             return;
         };

@@ -23,6 +23,7 @@ mod names;
 mod parse;
 mod rule;
 mod time;
+pub mod trigger;
 mod verbs;
 
 use std::sync::Arc;

@@ -203,6 +203,16 @@ impl Decoder {
         self.response.lost.is_none()
     }
 
+    /// Whether its bytes are still looked at.
+    pub fn is_followed(&self) -> bool {
+        !self.is_ignored()
+    }
+
+    /// Whether these can be whole messages from a client whose turn it is; for bytes of a stream that is out of step.
+    pub fn looks_in_step(bytes: &[u8]) -> bool {
+        plausible::is_chain(bytes)
+    }
+
     fn is_ignored(&self) -> bool {
         self.finished || self.is_opaque()
     }
