@@ -5,29 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::record::VerdictBlock;
+use crate::config::PolicyMode;
 use crate::policy::{Action, Context, Message, Policy, SearchPath, Verdict};
 use crate::protocol::postgres::Decoder;
 use crate::protocol::{Request, SessionFacts, Via};
 use crate::sql::{Change, Facts, FactsCache};
-
-/// Whether verdicts are carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// Computed and recorded; nothing is held.
-    Observe,
-    #[default]
-    Enforce,
-}
-
-impl Mode {
-    /// The name in the configuration and in the record.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mode::Observe => "observe",
-            Mode::Enforce => "enforce",
-        }
-    }
-}
 
 /// The policy in force.
 #[derive(Debug)]
@@ -76,7 +58,7 @@ pub struct Judged {
 
 impl Judged {
     /// For the record.
-    pub fn block(&self, mode: Mode) -> Box<VerdictBlock> {
+    pub fn block(&self, mode: PolicyMode) -> Box<VerdictBlock> {
         let verdict = &self.verdict;
         Box::new(VerdictBlock {
             action: verdict.action.name(),

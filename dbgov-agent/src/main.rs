@@ -41,6 +41,10 @@ enum Command {
     Approvals {
         #[command(subcommand)]
         command: ApprovalsCommand,
+    /// Look at a policy file, without an agent
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
     },
     /// Read the audit journal
     Audit {
@@ -71,6 +75,14 @@ enum ApprovalsCommand {
         /// Why; it stands in the record, and the client is told
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+enum PolicyCommand {
+    /// Say what is wrong with a policy, and which of its rules can never match; exit 0 unless something is wrong
+    Check { file: PathBuf },
+    /// Tell what a policy would do about a statement, and why
+    Test {
+        file: PathBuf,
+        #[command(flatten)]
+        case: Box<command::policy::Case>,
     },
 }
 
@@ -131,6 +143,12 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
                 command::approvals::decide(config, id, Decision::Deny, reason.clone())?;
             }
         },
+        Command::Policy { command } => {
+            return match command {
+                PolicyCommand::Check { file } => command::policy::check(file),
+                PolicyCommand::Test { file, case } => command::policy::test(file, case),
+            };
+        }
         Command::Audit {
             command:
                 AuditCommand::Tail {

@@ -10,7 +10,8 @@ use crate::audit::record::{
 };
 use crate::clock::Clock;
 use crate::identity::{Process, identity};
-use crate::judge::{Judged, Mode, Rulebook, Who};
+use crate::config::PolicyMode;
+use crate::judge::{Judged, Rulebook, Who};
 use crate::policy::Message;
 use crate::protocol::postgres::Decoder;
 use crate::protocol::{
@@ -31,7 +32,7 @@ pub struct Recorder {
     /// The policy in force ...
     pub rulebook: Option<Arc<Rulebook>>,
     /// ... and whether its verdicts are carried out.
-    pub mode: Mode,
+    pub mode: PolicyMode,
     /// The kernel's boot clock, for how long something was held; a capture file has none.
     pub boot_clock: fn() -> TimeNs,
 }
@@ -44,7 +45,7 @@ impl Recorder {
             records: Vec::new(),
             statements: 0,
             rulebook: None,
-            mode: Mode::Observe,
+            mode: PolicyMode::Observe,
             boot_clock: || 0,
         }
     }

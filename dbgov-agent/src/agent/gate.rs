@@ -7,7 +7,7 @@ use dbgov_common::gate::{CLASS_STRICT, GateConfig};
 
 use super::AgentError;
 use crate::capture::kernel::{Kernel, KernelError};
-use crate::capture::netns::NetNs;
+use crate::capture::netns::{self, NetNs};
 use crate::clock::boot_ns;
 use crate::gate::destroy::{self, Destroyed};
 use crate::gate::inject::{InjectError, Injector, Injectors};
@@ -179,13 +179,18 @@ impl Gate {
         let namespaces = &self.namespaces;
         let cookie = to.netns_cookie.unwrap_or(0);
         self.injectors
-            .get(cookie, |cookie| namespaces.get(&cookie).copied())
+            .get(cookie, |cookie| {
+                namespaces
+                    .get(&cookie)
+                    .copied()
+                    .or_else(|| netns::find(cookie))
+            })
     }
 
     /// `None`: the own one.
     fn namespace(&self, to: Target) -> Option<NetNs> {
         let cookie = to.netns_cookie?;
-        if crate::capture::netns::own_cookie() == Some(cookie) {
+        if netns::own_cookie() == Some(cookie) {
             return None;
         }
         self.namespaces.get(&cookie).copied()

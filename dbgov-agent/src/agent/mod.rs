@@ -11,6 +11,7 @@
 
 mod capture;
 mod display;
+mod gate;
 mod host;
 pub mod status;
 

@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod doctor;
+pub mod policy;
 pub mod replay;
 pub mod run;
 pub mod status;

@@ -13,7 +13,8 @@ use crate::gate::flow::{Decision, Outcome, Step};
 use crate::gate::gated::{ANSWERS_WAIT_NS, Cause, Refusing};
 use crate::gate::inject::Ends;
 use crate::gate::refusal;
-use crate::judge::{Mode, Rulebook, Who};
+use crate::config::PolicyMode;
+use crate::judge::{Rulebook, Who};
 use crate::policy::trigger::Words;
 use crate::policy::{Action, SearchPath, Verdict};
 use crate::protocol::{Request, TimeNs, Via};
@@ -86,17 +87,17 @@ impl Pipeline {
 
     /// Verdicts are carried out; set before the first connection.
     pub fn enforce(&mut self) {
-        self.recorder.mode = Mode::Enforce;
+        self.recorder.mode = PolicyMode::Enforce;
     }
 
     pub fn is_enforcing(&self) -> bool {
-        self.recorder.mode == Mode::Enforce
+        self.recorder.mode == PolicyMode::Enforce
     }
 
     /// The gate was taken away: from now on verdicts are recorded only. What is held comes in with the clients'
     /// retransmissions.
     pub fn gate_off(&mut self, at: TimeNs) {
-        self.recorder.mode = Mode::Observe;
+        self.recorder.mode = PolicyMode::Observe;
         for connection in self.connections.values_mut() {
             connection.gated = None;
         }

@@ -75,8 +75,8 @@ const WORDS: usize = RULES_MAX.div_ceil(64);
 
 /// One message against a policy; remembers which rules its sender falls under.
 pub(super) struct Question<'a> {
-    policy: &'a Policy,
-    context: Context<'a>,
+    pub(super) policy: &'a Policy,
+    pub(super) context: Context<'a>,
     /// Of each rule: whether it was looked up, and whether the sender falls under it.
     asked: [u64; WORDS],
     falls_under: [u64; WORDS],

@@ -13,8 +13,10 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod check;
 mod context;
 mod evaluate;
+mod explain;
 mod fastpath;
 mod glob;
 mod index;
@@ -22,6 +24,8 @@ mod matching;
 mod names;
 mod parse;
 mod rule;
+#[cfg(test)]
+mod tests;
 mod time;
 pub mod trigger;
 mod verbs;
@@ -29,7 +33,9 @@ mod verbs;
 use std::sync::Arc;
 
 pub use action::Action;
+pub use check::Warning;
 pub use context::{Context, Message, Verdict};
+pub use explain::{EffectTold, Explanation, PassedOver};
 pub use glob::{GLOB_BYTES_MAX, Glob, GlobError};
 pub use names::{NameError, NamePattern, SearchPath};
 pub use parse::{POLICY_BYTES_MAX, PolicyError, Problem};
