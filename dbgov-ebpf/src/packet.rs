@@ -11,16 +11,29 @@ const EXTENSION_HEADERS_MAX: u32 = 6;
 
 pub const TCP_FIN: u8 = 0x01;
 pub const TCP_RST: u8 = 0x04;
+pub const TCP_URG: u8 = 0x20;
 
 /// What the hooks need of the headers.
 pub struct Packet {
     pub seq: u32,
     pub ack: u32,
     pub flags: u8,
+    pub window: u16,
     /// Offset of the TCP payload in the packet.
     pub payload_at: u32,
     /// Offset behind the payload.
     pub end: u32,
+}
+
+impl Packet {
+    pub fn bytes(&self) -> u32 {
+        self.end - self.payload_at
+    }
+
+    /// Sequence number behind the payload.
+    pub fn end_seq(&self) -> u32 {
+        self.seq.wrapping_add(self.bytes())
+    }
 }
 
 pub enum Parsed {
@@ -121,6 +134,7 @@ fn tcp_header(ctx: &SkBuffContext, tcp: &[u8; 20], at: u32) -> Parsed {
         seq: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]),
         ack: u32::from_be_bytes([tcp[8], tcp[9], tcp[10], tcp[11]]),
         flags: tcp[13],
+        window: u16::from_be_bytes([tcp[14], tcp[15]]),
         payload_at,
         end,
     })
