@@ -41,6 +41,7 @@ enum Command {
     Approvals {
         #[command(subcommand)]
         command: ApprovalsCommand,
+    },
     /// Look at a policy file, without an agent
     Policy {
         #[command(subcommand)]
@@ -75,6 +76,10 @@ enum ApprovalsCommand {
         /// Why; it stands in the record, and the client is told
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
 enum PolicyCommand {
     /// Say what is wrong with a policy, and which of its rules can never match; exit 0 unless something is wrong
     Check { file: PathBuf },

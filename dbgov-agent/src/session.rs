@@ -9,8 +9,8 @@ use crate::audit::record::{
     ResultBlock, StatementBlock, VerdictBlock,
 };
 use crate::clock::Clock;
-use crate::identity::{Process, identity};
 use crate::config::PolicyMode;
+use crate::identity::{Process, identity};
 use crate::judge::{Judged, Rulebook, Who};
 use crate::policy::Message;
 use crate::protocol::postgres::Decoder;
@@ -215,6 +215,7 @@ impl Session {
                 direction,
                 reason,
             } => {
+                self.changed = true;
                 let mut record = self.base(Kind::ProtocolError, at, recorder);
                 if direction == Direction::Request {
                     record.verdict = self.judge_bytes(Message::Malformed, at, recorder);
@@ -305,6 +306,11 @@ impl Session {
             judged,
         });
         Some(block)
+    }
+
+    /// The gate holds bytes that belong to no message that was seen from its start.
+    pub fn judge_unseen(&mut self, at: TimeNs, recorder: &mut Recorder) {
+        self.judge_bytes(Message::Unseen, at, recorder);
     }
 
     /// What the kernel knows of who is behind the session: see [`Who::identity`].

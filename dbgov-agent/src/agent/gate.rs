@@ -98,7 +98,11 @@ impl Gate {
         self.namespaces = namespaces;
     }
 
-    pub(super) fn run(&mut self, kernel: &mut Kernel, command: GateCommand) -> Result<(), AgentError> {
+    pub(super) fn run(
+        &mut self,
+        kernel: &mut Kernel,
+        command: GateCommand,
+    ) -> Result<(), AgentError> {
         match command {
             GateCommand::Load { slot, words } => {
                 kernel.load_automaton(u32::from(slot), words.automaton())?;
@@ -115,9 +119,7 @@ impl Gate {
             } => {
                 let sent = self.injector(to).and_then(|injector| match fin {
                     true => injector.end_to_server(to.ends, seq, ack, window, &payload),
-                    false => {
-                        injector.to_server(to.ends, seq, ack, window, &payload, ends_message)
-                    }
+                    false => injector.to_server(to.ends, seq, ack, window, &payload, ends_message),
                 });
                 match sent {
                     Ok(()) => self.counters.released_packets += 1,
@@ -178,13 +180,12 @@ impl Gate {
     fn injector(&mut self, to: Target) -> Result<&mut Injector, InjectError> {
         let namespaces = &self.namespaces;
         let cookie = to.netns_cookie.unwrap_or(0);
-        self.injectors
-            .get(cookie, |cookie| {
-                namespaces
-                    .get(&cookie)
-                    .copied()
-                    .or_else(|| netns::find(cookie))
-            })
+        self.injectors.get(cookie, |cookie| {
+            namespaces
+                .get(&cookie)
+                .copied()
+                .or_else(|| netns::find(cookie))
+        })
     }
 
     /// `None`: the own one.

@@ -154,6 +154,9 @@ impl LineEncoder {
         line.extend_from_slice(record.kind.name().as_bytes());
         line.extend_from_slice(b"\",\"node\":");
         line.extend_from_slice(&self.node);
+        if !record.policy.is_empty() {
+            write_member(line, b",\"policy\":", &record.policy)?;
+        }
         write_optional(line, b",\"result\":", &record.result)?;
         write!(line, ",\"seq\":{}", self.last_seq + 1).map_err(serde_json::Error::io)?;
         if let Some(session) = &record.session {

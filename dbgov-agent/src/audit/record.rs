@@ -386,6 +386,9 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Rendered<Identity>>,
     pub kind: Kind,
+    /// A policy that was put in force or refused (policy). Keys and values as in `agent`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub policy: BTreeMap<&'static str, serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultBlock>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -410,6 +413,7 @@ impl Record {
             gap: None,
             identity: None,
             kind,
+            policy: BTreeMap::new(),
             result: None,
             session: None,
             statement: None,

@@ -94,7 +94,10 @@ impl Classes {
     fn automaton(&mut self, words: Arc<Words>, last: bool) -> Class {
         let slot = self.first_slot + self.used_slots.min(SLOTS - 1);
         if last
-            && let Some(shared) = self.by_rules.values().find(|class| class.slot == slot && class.words.is_some())
+            && let Some(shared) = self
+                .by_rules
+                .values()
+                .find(|class| class.slot == slot && class.words.is_some())
         {
             return shared.clone();
         }

@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-
 use sha2::{Digest, Sha256};
 
 use super::approvals::Statement;
@@ -198,7 +197,9 @@ impl Gated {
             statement: Statement {
                 head: text.map(|text| text.text.to_string()).unwrap_or_default(),
                 bytes: text.map_or(0, |text| text.bytes),
-                sha256: text.map(|text| hex::encode(sha256(text))).unwrap_or_default(),
+                sha256: text
+                    .map(|text| hex::encode(sha256(text)))
+                    .unwrap_or_default(),
             },
             cause,
         });
@@ -228,7 +229,9 @@ impl Gated {
 
     fn hits(&self, text: &Text) -> bool {
         match self.class.as_ref().map(|class| class.words.as_ref()) {
-            Some(Some(words)) => (text.truncated && text.tail_hit) || words.hits(text.text.as_bytes()),
+            Some(Some(words)) => {
+                (text.truncated && text.tail_hit) || words.hits(text.text.as_bytes())
+            }
             Some(None) => false,
             None => true,
         }
@@ -259,4 +262,3 @@ fn sha256(text: &Text) -> [u8; 32] {
 
 /// Where the text of a Parse begins that names no statement: behind type, length and an empty name.
 const UNNAMED_TEXT_AT: u64 = 6;
-

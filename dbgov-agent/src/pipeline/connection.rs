@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::capture::event::{Held, Piece, Response, Totals};
 use super::gate::Target;
+use crate::capture::event::{Held, Piece, Response, Totals};
 use crate::gate::gated::Gated;
 use crate::gate::inject::Ends;
 use crate::identity::joiner::Connection as Addresses;
@@ -101,6 +101,9 @@ impl Connection {
     ) {
         self.last_at = at;
         self.request_bytes += payload.len() as u64;
+        if held && !self.session.decoder.request_in_step() {
+            self.step_in(at, seq, payload, events);
+        }
         let newly_lost = lost_bytes.saturating_sub(self.request_lost);
         self.request_lost = self.request_lost.max(lost_bytes);
         let (request, mut deliver) = self.deliver(held, events);
@@ -111,6 +114,15 @@ impl Connection {
             request.skip_to(at, seq, GapCause::RingFull, &mut deliver);
         }
         request.segment(at, seq, payload, &mut deliver);
+    }
+
+    /// A connection older than the gate, whose client has to wait for us: if what it sends can only be whole messages,
+    /// they are read as such.
+    fn step_in(&mut self, at: TimeNs, seq: u32, payload: &[u8], events: &mut Vec<Event>) {
+        let is_next = self.request.next_seq().is_none_or(|next| next == seq);
+        if is_next && Decoder::looks_in_step(payload) {
+            self.session.decoder.request_boundary(at, events);
+        }
     }
 
     fn deliver<'a>(

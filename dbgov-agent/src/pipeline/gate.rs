@@ -2,23 +2,24 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
-use dbgov_common::gate::GateControl;
+use dbgov_common::gate::{AUTOMATON_HIT, FRAMED_STARTUP, FRAMED_TYPED, GateControl, GateState};
 
 use super::connection::Connection;
 use super::{Command, Pipeline};
+use crate::config::PolicyMode;
 use crate::gate::approvals::{self, Approver, Decision as Answer, Outcome as Ended, State};
 use crate::gate::classes::{Class, Tail};
 use crate::gate::flow::{Decision, Outcome, Step};
 use crate::gate::gated::{ANSWERS_WAIT_NS, Cause, Refusing};
 use crate::gate::inject::Ends;
 use crate::gate::refusal;
-use crate::config::PolicyMode;
 use crate::judge::{Rulebook, Who};
 use crate::policy::trigger::Words;
 use crate::policy::{Action, SearchPath, Verdict};
-use crate::protocol::{Request, TimeNs, Via};
-use crate::session::Judgement;
+use crate::protocol::{Direction, Event, Request, TimeNs, Via};
+use crate::session::{Judgement, Recorder};
 
 /// What the pipeline wants the gate to do.
 #[derive(Debug, Clone)]
@@ -119,10 +120,10 @@ impl Pipeline {
         approver: Approver,
         reason: Option<String>,
         now: TimeNs,
-    ) -> Result<(), approvals::ApprovalError> {
+    ) -> Result<Ended, approvals::ApprovalError> {
         let outcome = self.approvals.decide(id, answer, approver, reason, now)?;
         self.approval_ended(&outcome);
-        Ok(())
+        Ok(outcome)
     }
 
     /// What time brings to the gate.
@@ -141,6 +142,55 @@ impl Pipeline {
         }
     }
 
+    /// A connection that is none of ours, on a governed port in another network namespace.
+    pub(super) fn let_alone(&mut self, cookie: u64) {
+        if self.is_enforcing() {
+            self.control(cookie, &Class::passing());
+        }
+    }
+
+    fn control(&mut self, cookie: u64, class: &Class) {
+        self.control_generation = self.control_generation.wrapping_add(1);
+        let control = GateControl {
+            class: class.class,
+            slot: class.slot,
+            pad: 0,
+            generation: self.control_generation,
+        };
+        let control = GateCommand::Control { cookie, control };
+        self.commands.push(Command::Gate(control));
+    }
+
+    /// A connection that an earlier agent's gate held: goes on where that has let it.
+    pub(super) fn take_over(&mut self, cookie: u64, adopted: &GateState, at: TimeNs) {
+        let now = self.recorder.now();
+        let Some(connection) = self.connections.get_mut(&cookie) else {
+            return;
+        };
+        if stands_at(adopted, FRAMED_TYPED) {
+            let decoder = &mut connection.session.decoder;
+            decoder.request_boundary(at, &mut self.events);
+            connection
+                .session
+                .record(&mut self.events, &mut self.recorder);
+        } else if adopted.state == AUTOMATON_HIT
+            && !stands_at(adopted, FRAMED_STARTUP)
+            && let Some(gated) = &mut connection.gated
+        {
+            // The beginning of this message has passed, and something in it was to be looked at: nobody can any more.
+            gated.refusing = Some(Refusing {
+                number: None,
+                since: now,
+                cause: Some(Cause {
+                    rule: "(unseen)".into(),
+                    reason: Some("the beginning of the statement was not seen".into()),
+                    approval_timeout: Duration::ZERO,
+                }),
+                flushed_bytes: 0,
+            });
+        }
+    }
+
     /// Decides anew how the kernel looks at a connection.
     pub(super) fn classify(&mut self, cookie: u64) {
         let Some(rulebook) = self.recorder.rulebook.clone() else {
@@ -155,10 +205,12 @@ impl Pipeline {
         };
         let facts = Arc::clone(session.decoder.facts());
         // Not before it is known who is there; of a session whose start was not seen that may never be.
-        if facts.user.is_none() && !session.is_midstream() {
+        let followed = session.decoder.is_followed();
+        if facts.user.is_none() && followed && !session.is_midstream() {
             return;
         }
-        let class = if session.decoder.is_opaque() {
+        let class = if !followed {
+            // Nothing in it can be read; whether it may go on at all was decided when that was found.
             Class::passing()
         } else {
             let evidence = session.evidence();
@@ -175,19 +227,15 @@ impl Pipeline {
             let load = GateCommand::Load { slot, words };
             self.commands.push(Command::Gate(load));
         }
-        if gated.class.as_ref().is_some_and(|known| known.is_same(&class)) {
+        if gated
+            .class
+            .as_ref()
+            .is_some_and(|known| known.is_same(&class))
+        {
             return;
         }
-        self.control_generation = self.control_generation.wrapping_add(1);
-        let control = GateControl {
-            class: class.class,
-            slot: class.slot,
-            pad: 0,
-            generation: self.control_generation,
-        };
-        gated.class = Some(class);
-        let control = GateCommand::Control { cookie, control };
-        self.commands.push(Command::Gate(control));
+        gated.class = Some(class.clone());
+        self.control(cookie, &class);
     }
 
     /// Behind whatever happened on a connection: judges what was asked, and lets go what may.
@@ -195,6 +243,9 @@ impl Pipeline {
         let Some(connection) = self.connections.get_mut(&cookie) else {
             return;
         };
+        if connection.gated.is_some() {
+            connection.judge_what_is_held(&mut self.events, &mut self.recorder);
+        }
         let judged = connection.session.take_judged();
         let changed = connection.session.take_changed();
         if connection.gated.is_none() {
@@ -301,8 +352,7 @@ impl Pipeline {
                 block.held_us = Some(now.saturating_sub(came_at) / 1000);
             });
         }
-        let resumes =
-            ends_message && gated.may_resume(|| session.decoder.may_stand_for("").texts);
+        let resumes = ends_message && gated.may_resume(|| session.decoder.may_stand_for("").texts);
         let (Some(seq), Some(payload)) = (gated.seq(range.start), gated.flow.bytes(range)) else {
             return;
         };
@@ -370,8 +420,22 @@ impl Pipeline {
         self.advance(cookie);
     }
 
+    /// The connection has ended under whatever waited.
+    pub(super) fn gave_up(&mut self, cookie: u64, at: TimeNs) {
+        if let Some(outcome) = self.approvals.client_gone(cookie, at) {
+            self.record_outcome(&outcome);
+        }
+        if let Some(connection) = self.connections.get_mut(&cookie)
+            && let Some(gated) = &mut connection.gated
+            && let Some(waiting) = gated.waiting.take()
+        {
+            connection.session.decoder.refuse(waiting.number);
+            gated.closed = true;
+        }
+    }
+
     /// Whoever waited for a decision has gone: nothing of it is to run.
-    pub(super) fn client_gone(&mut self, cookie: u64) {
+    fn client_gone(&mut self, cookie: u64) {
         let now = self.recorder.now();
         if let Some(outcome) = self.approvals.client_gone(cookie, now) {
             self.approval_ended(&outcome);
@@ -530,13 +594,14 @@ impl Pipeline {
             return;
         }
         let at_boundary = gated.flow.is_between_messages();
+        let released = gated.seq(gated.flow.released());
         let Some(refusing) = &mut gated.refusing else {
             return;
         };
         let outstanding = refusing
             .number
             .is_some_and(|number| session.decoder.is_answer_outstanding_before(number));
-        let Some(released) = gated.seq(gated.flow.released()) else {
+        let Some(released) = released else {
             return;
         };
         if outstanding && now.saturating_sub(refusing.since) < ANSWERS_WAIT_NS {
@@ -558,9 +623,10 @@ impl Pipeline {
             return;
         }
         let utf8 = session.decoder.facts().encoding.as_deref() == Some("UTF8");
-        let message = refusing.cause.as_ref().map(|cause| {
-            refusal::fatal(&cause.rule, cause.reason.as_deref(), utf8)
-        });
+        let message = refusing
+            .cause
+            .as_ref()
+            .map(|cause| refusal::fatal(&cause.rule, cause.reason.as_deref(), utf8));
         let refuse = GateCommand::Refuse {
             to,
             request_seq: released.wrapping_add(refusing.flushed_bytes),
@@ -570,6 +636,42 @@ impl Pipeline {
         gated.closed = true;
         self.commands.push(Command::Gate(refuse));
     }
+}
+
+impl Connection {
+    /// Bytes that are held and in which no message is found.
+    fn judge_what_is_held(&mut self, events: &mut Vec<Event>, recorder: &mut Recorder) {
+        let Some(gated) = &mut self.gated else { return };
+        if gated.refusing.is_some() || gated.closed {
+            return;
+        }
+        if gated.broken {
+            events.push(Event::ProtocolError {
+                at: self.last_at,
+                direction: Direction::Request,
+                reason: "more was sent out of order, or behind a held message, than is kept",
+            });
+            self.session.record(events, recorder);
+            gated.refusing = Some(Refusing {
+                number: None,
+                since: self.last_at,
+                cause: None,
+                flushed_bytes: 0,
+            });
+            return;
+        }
+        let decoder = &self.session.decoder;
+        let readable = decoder.request_in_step() || !decoder.is_followed();
+        if !readable && gated.flow.is_holding() && !gated.told_unseen {
+            gated.told_unseen = true;
+            self.session.judge_unseen(self.last_at, recorder);
+        }
+    }
+}
+
+/// Nothing of a message of this kind has passed that is not whole.
+pub(super) fn stands_at(gate: &GateState, framed: u8) -> bool {
+    gate.framed == framed && gate.boundary == gate.passed && gate.header_have == 0
 }
 
 /// Flush (PostgreSQL documentation 55.7).

@@ -8,7 +8,7 @@ mod governed;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use dbgov_common::gate::GateState;
+use dbgov_common::gate::{FRAMED_STARTUP, GateState};
 use hashlink::LinkedHashMap;
 
 use connection::Connection;
@@ -43,9 +43,13 @@ const FIN_TIMEOUT_NS: TimeNs = 1_000_000_000;
 pub enum Command {
     Gate(GateCommand),
     /// Stop copying for a connection that is not a governed server's.
-    Ignore { cookie: u64 },
+    Ignore {
+        cookie: u64,
+    },
     /// Forget a connection whose end the kernel could not tell.
-    Forget { cookie: u64 },
+    Forget {
+        cookie: u64,
+    },
     /// Find out who is behind connections that are older than the agent.
     LookUpExisting,
 }
@@ -98,6 +102,16 @@ impl Pipeline {
             tail: None,
             adopted: HashMap::new(),
         }
+    }
+
+    /// What a gate that is older than this agent knows of its connections.
+    pub fn adopt(&mut self, gates: impl Iterator<Item = (u64, GateState)>) {
+        self.adopted = gates.filter(|(_, gate)| gate.synced != 0).collect();
+    }
+
+    /// Whether connections are still to be taken over from such a gate.
+    pub fn has_adopted(&self) -> bool {
+        !self.adopted.is_empty()
     }
 
     pub fn govern(&mut self, governed: Governed) {
@@ -225,11 +239,16 @@ impl Pipeline {
                 direction,
                 reset,
                 seq,
-                ..
+                held,
             } => {
                 self.with(cookie, |connection, _| {
                     connection.fin(at, direction, reset, seq)
                 });
+                if held.is_some() {
+                    self.held_fin(cookie, seq);
+                } else if reset && direction == Direction::Request {
+                    self.gave_up(cookie, at);
+                }
             }
             Captured::Close { cookie, at, totals } => self.close(cookie, at, Some(totals), "gone"),
             Captured::Client {
@@ -351,8 +370,8 @@ impl Pipeline {
                 // Under the gate nothing passes over a hole: the client will fill it.
                 c.gated.is_none()
                     && c.request
-                    .waiting_since()
-                    .is_some_and(|since| now.saturating_sub(since) > HOLE_TIMEOUT_NS)
+                        .waiting_since()
+                        .is_some_and(|since| now.saturating_sub(since) > HOLE_TIMEOUT_NS)
             })
             .map(|(cookie, _)| *cookie)
             .collect();
@@ -383,6 +402,7 @@ impl Pipeline {
         let ignored = !self.governed.has(netns_cookie, port);
         if ignored {
             self.commands.push(Command::Ignore { cookie });
+            self.let_alone(cookie);
         }
         ignored
     }
@@ -399,10 +419,13 @@ impl Pipeline {
         // A cookie is never used twice; one that is known belongs to a connection that was taken over before.
         self.close(cookie, at, None, "gone");
         let midstream = response_seq.is_none();
-        let joined = if midstream {
-            Joined::Midstream
-        } else {
-            Joined::Start
+        let adopted = self.adopted.remove(&cookie).filter(|_| midstream);
+        let start = adopted.map_or(start, |gate| Start::At(gate.passed));
+        let joined = match adopted {
+            _ if !midstream => Joined::Start,
+            // Not even its start-up packet has passed.
+            Some(gate) if gate::stands_at(&gate, FRAMED_STARTUP) => Joined::Start,
+            _ => Joined::Midstream,
         };
         let mut decoder = Decoder::new(joined, self.limits.clone());
         decoder.set_trigger(self.tail.clone());
@@ -435,6 +458,9 @@ impl Pipeline {
             gated: self.is_enforcing().then(|| Gated::new(start_seq)),
         };
         self.connections.insert(cookie, connection);
+        if let Some(adopted) = adopted {
+            self.take_over(cookie, &adopted, at);
+        }
         if midstream {
             self.classify(cookie);
         }
@@ -469,7 +495,7 @@ impl Pipeline {
     }
 
     fn close(&mut self, cookie: u64, at: TimeNs, totals: Option<Totals>, otherwise: &'static str) {
-        self.client_gone(cookie);
+        self.gave_up(cookie, at);
         let Some(mut connection) = self.connections.remove(&cookie) else {
             return;
         };
@@ -487,4 +513,3 @@ impl Pipeline {
             .close(at, reason, bytes, &mut self.recorder);
     }
 }
-

@@ -65,7 +65,10 @@ impl Trigger {
         if let Some((name, _)) = stopping.iter().find(|(_, action)| action.stops()) {
             return Trigger::Strict(Irreducible::Setting(name));
         }
-        let mut rules = rules.into_iter().filter(|rule| rule.action.stops()).peekable();
+        let mut rules = rules
+            .into_iter()
+            .filter(|rule| rule.action.stops())
+            .peekable();
         if rules.peek().is_none() {
             return Trigger::Pass;
         }

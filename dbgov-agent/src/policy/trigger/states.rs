@@ -158,7 +158,10 @@ impl Matcher<'_> {
         match self.needles[usize::from(needle)].right {
             _ if is_blank(byte) => Step::To(Item::Ended { needle }),
             Right::More if byte == 0 => Step::Gone,
-            _ => match followers.filter(|(_, word)| word.as_bytes()[0] == letter).next() {
+            _ => match followers
+                .filter(|(_, word)| word.as_bytes()[0] == letter)
+                .next()
+            {
                 Some((word, _)) => Step::To(Item::Followed {
                     needle,
                     word,
@@ -202,7 +205,11 @@ impl Matcher<'_> {
     /// Bytes between which no needle tells a difference have the same number.
     fn classes(&self) -> [u16; BYTES] {
         let mut seen: HashMap<Vec<bool>, u16> = HashMap::new();
-        let mut units: Vec<_> = self.needles.iter().flat_map(|needle| &needle.units).collect();
+        let mut units: Vec<_> = self
+            .needles
+            .iter()
+            .flat_map(|needle| &needle.units)
+            .collect();
         units.sort_unstable();
         units.dedup();
         let followers: Vec<u8> = (0u16..)

@@ -14,9 +14,29 @@ const WHOLE_NAME_BYTES_MAX: usize = 59;
 
 /// Words of everyday statements: a rule that names objects is better told by these.
 const EVERYDAY: &[&str] = &[
-    "abort", "begin", "close", "commit", "declare", "delete", "end", "fetch", "from", "insert",
-    "into", "prepare", "release", "rollback", "savepoint", "select", "set", "show", "start",
-    "table", "update", "using", "values",
+    "abort",
+    "begin",
+    "close",
+    "commit",
+    "declare",
+    "delete",
+    "end",
+    "fetch",
+    "from",
+    "insert",
+    "into",
+    "prepare",
+    "release",
+    "rollback",
+    "savepoint",
+    "select",
+    "set",
+    "show",
+    "start",
+    "table",
+    "update",
+    "using",
+    "values",
 ];
 
 /// Functions whose call is an effect on a file or a program of the server.
@@ -27,7 +47,9 @@ const SERVER_SIDE: &[&str] = &["lo_import", "lo_export"];
 pub(super) fn of_verb(verb: Verb) -> Option<&'static [&'static str]> {
     Some(match verb {
         // UPDATE ... FROM, DELETE ... USING and MERGE ... USING read as well.
-        Verb::Select => &["select", "table", "values", "perform", "from", "join", "using"],
+        Verb::Select => &[
+            "select", "table", "values", "perform", "from", "join", "using",
+        ],
         Verb::Insert => &["insert"],
         Verb::Update => &["update"],
         Verb::Delete => &["delete"],
@@ -180,7 +202,9 @@ fn piece(pattern: &Glob) -> Option<Needle> {
     {
         return Some(Needle::word(name));
     }
-    let pieces = pattern.literals().flat_map(|text| text.split(|character| !plain(character)));
+    let pieces = pattern
+        .literals()
+        .flat_map(|text| text.split(|character| !plain(character)));
     let longest = pieces.max_by_key(|piece| piece.len())?;
     let piece = longest.get(..WHOLE_NAME_BYTES_MAX).unwrap_or(longest);
     (piece.len() >= PIECE_BYTES_MIN).then(|| Needle::substring(piece))

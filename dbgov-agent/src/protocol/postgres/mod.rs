@@ -168,12 +168,6 @@ impl Decoder {
         self.request.position.wrapping_sub(self.request.begun())
     }
 
-    /// The next request byte is at a message boundary of a session whose start was not seen: what an earlier run of the
-    /// gate kept of it.
-    pub fn request_starts_in_step(&mut self) {
-        self.request.lost = None;
-    }
-
     /// What looks at the bytes of a text behind its head: whether a policy could restrict what stands there.
     pub fn set_trigger(&mut self, trigger: Option<Arc<dyn TailTrigger>>) {
         self.trigger = trigger;
