@@ -52,6 +52,11 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Show the gate that is pinned in the kernel, or take it away
+    Gate {
+        #[command(subcommand)]
+        command: GateCommand,
+    },
     /// Run the pipeline on a pcap or pcapng file, without privileges; records to stdout
     Replay { file: PathBuf },
 }
@@ -89,6 +94,17 @@ enum PolicyCommand {
         #[command(flatten)]
         case: Box<command::policy::Case>,
     },
+}
+
+#[derive(Subcommand)]
+enum GateCommand {
+    /// Show what is pinned, whether it enforces and whether its agent is alive
+    Status {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take the gate away at once, whether an agent runs or not
+    Off,
 }
 
 #[derive(Subcommand)]
@@ -163,6 +179,12 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
                 },
         } => {
             command::tail::run(config, *lines, *follow, *json)?;
+        }
+        Command::Gate { command } => {
+            return match command {
+                GateCommand::Status { json } => command::gate::status(config, *json),
+                GateCommand::Off => command::gate::off(config, |_| Ok(false)),
+            };
         }
         Command::Replay { file } => command::replay::run(config, file)?,
     }

@@ -3,6 +3,7 @@
 pub mod approvals;
 pub mod doctor;
 pub mod policy;
+pub mod gate;
 pub mod replay;
 pub mod run;
 pub mod status;

@@ -175,8 +175,12 @@ pub fn gate_off(bpffs: &Path) -> Result<Removed, PinError> {
         removed.maps += remove_maps(&dir)?;
     }
     match fs::remove_dir(bpffs) {
-        // Of somebody else: not ours to remove.
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+        // Nothing was there, or something that is not ours to remove.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+            ) => {}
         other => other.map_err(PinError::file("remove", bpffs))?,
     }
     Ok(removed)
