@@ -10,6 +10,7 @@ use sqlparser::tokenizer::{Token as Sql, Tokenizer};
 use super::collector::Collector;
 use super::cursor::{Cursor, Unread};
 use super::lexer::{Kind, Token};
+use super::literal;
 use super::name;
 use super::statement::Source;
 use super::verb::Verb;
@@ -278,41 +279,14 @@ fn is_rows(token: &Sql) -> bool {
     matches!(token, Sql::Word(word) if word.value == "row" || word.value == "rows")
 }
 
-/// Every form of string is the same to the grammar. Parts of one string on several lines (4.1.2.1) are one.
+/// Every form of string is the same to the grammar.
 fn string(source: &Source<'_>, token: Token, rest: &mut Cursor<'_>) -> Sql {
-    let mut value = string_value(token, source.text);
     let uescape = rest.eat_uescape(token.kind == Kind::UnicodeString);
-    if token.kind == Kind::UnicodeString {
-        value = name::decode_unicode(&value, uescape);
-    }
-    while let Some(next) = rest.peek().filter(|next| next.kind == Kind::String) {
-        value.push_str(&string_value(next, source.text));
-        rest.next();
-    }
-    Sql::SingleQuotedString(if source.blank { String::new() } else { value })
-}
-
-/// Between the quotes. Backslash escapes stay: no fact depends on what they stand for.
-fn string_value(token: Token, text: &str) -> String {
-    let written = token.text(text);
-    match token.kind {
-        Kind::DollarString => {
-            let tag = 1
-                + written
-                    .bytes()
-                    .skip(1)
-                    .position(|byte| byte == b'$')
-                    .unwrap_or(0)
-                + 1;
-            let end = written.len().saturating_sub(tag).max(tag);
-            written.get(tag..end).unwrap_or("").to_owned()
-        }
-        Kind::UnicodeString => name::unquote(written, 3, '\'').into_owned(),
-        _ => {
-            let open = 1 + written.bytes().position(|byte| byte == b'\'').unwrap_or(0);
-            name::unquote(written, open, '\'').into_owned()
-        }
-    }
+    Sql::SingleQuotedString(if source.blank {
+        String::new()
+    } else {
+        literal::value(token, source.text, uescape)
+    })
 }
 
 /// Operators are few and short: sqlparser's own tokenizer names them.
@@ -336,9 +310,4 @@ fn operator(text: &str) -> Result<Sql, Unread> {
             }
         }
     })
-}
-
-/// The text of a string token, as code sees it.
-pub(crate) fn literal(token: Token, text: &str) -> String {
-    string_value(token, text)
 }
