@@ -173,6 +173,7 @@ const EVERYDAY: &[&str] = &[
     "percent_rank",
     "percentile_cont",
     "percentile_disc",
+    "pg_collation_for",
     "pg_get_constraintdef",
     "pg_get_expr",
     "pg_get_function_arguments",

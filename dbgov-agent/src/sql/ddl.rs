@@ -235,7 +235,11 @@ fn mentioned(source: &Source<'_>, verb: Verb, mut rest: Cursor<'_>, found: &mut 
     ];
     let mut element_starts = false;
     while let Some(token) = rest.peek() {
-        if rest.eat_one_of(BEFORE_NAME) || (element_starts && rest.eat("like")) {
+        if rest.eat("exclude using") {
+            rest.next();
+        } else if rest.eat("not null no inherit") {
+            // Of a constraint, not of the table.
+        } else if rest.eat_one_of(BEFORE_NAME) || (element_starts && rest.eat("like")) {
             found.on(verb, rest.name(ObjectKind::Relation)?);
         } else if rest.eat("inherits") {
             for parent in rest.parens().ok_or(Unread)?.names(ObjectKind::Relation)? {
@@ -253,9 +257,10 @@ fn mentioned(source: &Source<'_>, verb: Verb, mut rest: Cursor<'_>, found: &mut 
         } else if rest.eat_one_of(&["check", "generated always as", "where"]) {
             if rest.peek().is_some_and(|token| token.kind == Kind::LParen) {
                 expressions(source, rest.parens().ok_or(Unread)?, found);
+                rest.eat("no inherit");
             }
         } else if rest.eat("using") {
-            // ALTER COLUMN ... TYPE ... USING expression, EXCLUDE USING method (...)
+            // ALTER COLUMN ... TYPE ... USING expression
             let (mut expression, mut after) = (rest, rest);
             after.skip_to_comma();
             expression.tokens = &expression.tokens[..expression.tokens.len() - after.tokens.len()];

@@ -8,7 +8,8 @@
 //!   utility     COPY, EXPLAIN, GRANT, ...: read from their tokens
 //!   session     SET, PREPARE, FETCH, ...: likewise
 //!   ddl         CREATE, ALTER, DROP: likewise
-//!   query       SELECT, INSERT, UPDATE, DELETE, MERGE: sqlparser; `walk` and `condition` read its tree
+//!   query       SELECT, INSERT, UPDATE, DELETE, MERGE: sqlparser, with `grammar` for what it does not know; `walk` and
+//!               `condition` read its tree
 //!   body        code: PL/pgSQL cut into its statements, SQL in strings
 //!   scan        whatever is left: what the tokens could mean
 //! collector   where they put what they find
@@ -24,6 +25,7 @@ mod collector;
 mod condition;
 mod cursor;
 mod ddl;
+mod grammar;
 mod lexer;
 mod literal;
 mod name;
