@@ -36,6 +36,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at a policy file, without an agent
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
     /// Read the audit journal
     Audit {
         #[command(subcommand)]
@@ -43,6 +48,18 @@ enum Command {
     },
     /// Run the pipeline on a pcap or pcapng file, without privileges; records to stdout
     Replay { file: PathBuf },
+}
+
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// Say what is wrong with a policy, and which of its rules can never match; exit 0 unless something is wrong
+    Check { file: PathBuf },
+    /// Tell what a policy would do about a statement, and why
+    Test {
+        file: PathBuf,
+        #[command(flatten)]
+        case: Box<command::policy::Case>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -93,6 +110,12 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Run { quiet } => command::run::run(config, *quiet)?,
         Command::Status { json } => return command::status::run(config, *json),
         Command::Doctor { json } => return command::doctor::command(config, *json),
+        Command::Policy { command } => {
+            return match command {
+                PolicyCommand::Check { file } => command::policy::check(file),
+                PolicyCommand::Test { file, case } => command::policy::test(file, case),
+            };
+        }
         Command::Audit {
             command:
                 AuditCommand::Tail {

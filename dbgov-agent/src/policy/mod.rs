@@ -13,22 +13,40 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod check;
 mod context;
+mod evaluate;
+mod explain;
+mod fastpath;
 mod glob;
+mod index;
+mod matching;
 mod names;
+mod parse;
 mod rule;
+#[cfg(test)]
+mod tests;
 mod time;
 mod verbs;
 
 use std::sync::Arc;
 
 pub use action::Action;
+pub use check::Warning;
 pub use context::{Context, Message, Verdict};
+pub use explain::{EffectTold, Explanation, PassedOver};
 pub use glob::{GLOB_BYTES_MAX, Glob, GlobError};
 pub use names::{NameError, NamePattern, SearchPath};
+pub use parse::{POLICY_BYTES_MAX, PolicyError, Problem};
 pub use rule::{APPROVAL_TIMEOUT_DEFAULT, AgentDown, Cidr, Rule, Settings};
 pub use time::{DAY_S, TimeWindow, WEEKDAY_NAMES, Weekdays};
 pub use verbs::{GROUPS, VerbSet};
+
+use evaluate::Setting;
+use index::Index;
+
+/// Rules of one policy. A hundred are many; a message's sender is compared with each at most once.
+pub const RULES_MAX: usize = 1024;
 
 /// A policy file, read. Never changed: another file is another policy.
 #[derive(Debug)]
@@ -37,4 +55,30 @@ pub struct Policy {
     pub settings: Settings,
     /// Of the file's bytes, in hex.
     pub sha256: Arc<str>,
+    index: Index,
+    labels: [Arc<str>; Setting::ALL.len()],
+}
+
+impl Policy {
+    fn new(rules: Vec<Rule>, settings: Settings, sha256: Arc<str>) -> Self {
+        Policy {
+            index: Index::new(&rules),
+            labels: Setting::ALL.map(|setting| setting.label().into()),
+            rules,
+            settings,
+            sha256,
+        }
+    }
+}
+
+impl Settings {
+    fn of(&self, setting: Setting) -> Action {
+        match setting {
+            Setting::Default => self.default,
+            Setting::Unparsed => self.unparsed,
+            Setting::Unseen => self.unseen,
+            Setting::Opaque => self.opaque,
+            Setting::Malformed => self.malformed,
+        }
+    }
 }

@@ -22,6 +22,10 @@ impl Weekdays {
         Weekdays(self.0 | 1 << (day % 7))
     }
 
+    pub fn union(self, other: Weekdays) -> Weekdays {
+        Weekdays(self.0 | other.0)
+    }
+
     pub fn contains(self, day: Weekday) -> bool {
         self.0 & 1 << day.to_monday_zero_offset() != 0
     }
