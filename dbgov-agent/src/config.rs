@@ -191,16 +191,16 @@ impl Config {
             path: path.to_owned(),
             source: Box::new(source),
         })?;
+        if let Some(what) = config.problem() {
+            return Err(ConfigError::Value {
+                path: path.to_owned(),
+                what,
+            });
+        }
         if let (Some(policy), Some(directory)) = (&mut config.policy, path.parent()) {
             policy.file = directory.join(&policy.file);
         }
-        match config.problem() {
-            Some(what) => Err(ConfigError::Value {
-                path: path.to_owned(),
-                what,
-            }),
-            None => Ok(config),
-        }
+        Ok(config)
     }
 
     fn problem(&self) -> Option<String> {

@@ -2,8 +2,8 @@
 
 pub mod approvals;
 pub mod doctor;
-pub mod policy;
 pub mod gate;
+pub mod policy;
 pub mod replay;
 pub mod run;
 pub mod status;

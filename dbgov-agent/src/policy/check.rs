@@ -2,6 +2,7 @@
 
 use super::Policy;
 use super::action::Action;
+use super::glob::Glob;
 use super::matching::{WITH_WHERE, What, Who};
 use super::names::NamePattern;
 use super::rule::{APPROVAL_TIMEOUT_DEFAULT, Rule};
@@ -38,6 +39,17 @@ const WITH_FUNCTIONS: VerbSet = VerbSet::of(&[
     Verb::Comment,
     Verb::Reassign,
     Verb::SecurityLabel,
+    Verb::Unknown,
+]);
+
+/// What can be done to a configuration parameter.
+const WITH_SETTINGS: VerbSet = VerbSet::of(&[
+    Verb::Set,
+    Verb::Reset,
+    Verb::Show,
+    Verb::Alter,
+    Verb::Grant,
+    Verb::Revoke,
     Verb::Unknown,
 ]);
 
@@ -143,13 +155,26 @@ fn contradiction(rule: &Rule) -> Option<String> {
         return Some(why);
     }
     if verbs.is_subset(WITHOUT_OBJECTS) {
-        for (key, what) in [("`tables`", What::Objects), ("`schemas`", What::Schemas)] {
-            if what.asked(rule) {
+        for (key, asked) in [
+            (
+                "tables",
+                !rule.tables.is_empty() && rule.settings.is_empty(),
+            ),
+            ("schemas", !rule.schemas.is_empty()),
+        ] {
+            if asked {
                 return Some(format!(
-                    "none of its verbs is for anything that {key} could name"
+                    "none of its verbs is for anything that `{key}` could name"
                 ));
             }
         }
+    }
+    if rule.tables.is_empty()
+        && rule.functions.is_empty()
+        && !rule.settings.is_empty()
+        && let Some(why) = lacks("settings (set, reset, show and alter have)", WITH_SETTINGS)
+    {
+        return Some(why);
     }
     if rule.action == Action::Allow && verbs.is_subset(VerbSet::of(&[Verb::Unknown])) {
         return Some("`unknown` is never certain, and `allow` takes only what is".to_owned());
@@ -184,17 +209,10 @@ fn covers_what(what: What, earlier: &Rule, rule: &Rule) -> bool {
         What::Objects => {
             what.asked(rule)
                 && names_covered(&earlier.tables, &rule.tables)
-                && (names_covered(&earlier.functions, &rule.functions))
+                && names_covered(&earlier.functions, &rule.functions)
+                && globs_covered(&earlier.settings, &rule.settings)
         }
-        What::Schemas => {
-            !rule.schemas.is_empty()
-                && rule.schemas.iter().all(|schema| {
-                    earlier
-                        .schemas
-                        .iter()
-                        .any(|earlier| earlier.includes(schema))
-                })
-        }
+        What::Schemas => what.asked(rule) && globs_covered(&earlier.schemas, &rule.schemas),
     }
 }
 
@@ -216,12 +234,12 @@ fn covers_who(who: Who, earlier: &Rule, rule: &Rule) -> bool {
                 })
         }
         Who::Time => earlier.time == rule.time,
-        _ => {
-            let (earlier, globs) = (who.globs(earlier), who.globs(rule));
-            !globs.is_empty()
-                && globs
-                    .iter()
-                    .all(|glob| earlier.iter().any(|earlier| earlier.includes(glob)))
-        }
+        _ => who.asked(rule) && globs_covered(who.globs(earlier), who.globs(rule)),
     }
+}
+
+fn globs_covered(earlier: &[Glob], globs: &[Glob]) -> bool {
+    globs
+        .iter()
+        .all(|glob| earlier.iter().any(|earlier| earlier.includes(glob)))
 }

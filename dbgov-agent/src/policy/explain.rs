@@ -132,9 +132,9 @@ fn key_of_what(what: What, rule: &Rule) -> &'static str {
         What::ServerSide => "server_side",
         What::MultiStatement => "multi_statement",
         What::StatementBytes => "statement_bytes",
-        What::Objects if rule.functions.is_empty() => "tables",
-        What::Objects if rule.tables.is_empty() => "functions",
-        What::Objects => "tables, functions",
+        What::Objects if !rule.tables.is_empty() => "tables",
+        What::Objects if !rule.functions.is_empty() => "functions",
+        What::Objects => "settings",
         What::Schemas => "schemas",
     }
 }
@@ -165,7 +165,7 @@ fn why_what(what: What, rule: &Rule, effect: &Effect, text: Text, context: &Cont
         What::Objects => match &effect.object {
             None => "any object".to_owned(),
             Some(object) => match matching_name(rule, effect, object, context.search_path) {
-                Some(pattern) => format!("{:?} matches {object}", pattern.to_string()),
+                Some(pattern) => format!("\"{pattern}\" matches {object}"),
                 None => object.to_string(),
             },
         },

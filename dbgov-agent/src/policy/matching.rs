@@ -1,5 +1,6 @@
 //! One rule against one effect: part by part, each a key of the rule.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use super::context::Context;
@@ -43,7 +44,7 @@ pub(super) struct Text {
 /// Verbs that say whether they are for all rows.
 pub(super) const WITH_WHERE: VerbSet = VerbSet::of(&[Verb::Update, Verb::Delete, Verb::Merge]);
 
-/// On a schema, a database or a role (DROP OWNED) these concern whatever is in it.
+/// On a schema, a database or a role (DROP OWNED) these concern whatever is in it, without naming it.
 pub(super) const CONTAINING: VerbSet =
     VerbSet::of(&[Verb::Drop, Verb::Grant, Verb::Revoke, Verb::Reassign]);
 
@@ -69,7 +70,9 @@ impl What {
             What::ServerSide => rule.server_side.is_some(),
             What::MultiStatement => rule.multi_statement.is_some(),
             What::StatementBytes => rule.statement_bytes.is_some(),
-            What::Objects => !rule.tables.is_empty() || !rule.functions.is_empty(),
+            What::Objects => {
+                !rule.tables.is_empty() || !rule.functions.is_empty() || !rule.settings.is_empty()
+            }
             What::Schemas => !rule.schemas.is_empty(),
         }
     }
@@ -108,23 +111,24 @@ fn flag(asked: bool, found: bool, uncertain: bool) -> bool {
 
 fn concerns(rule: &Rule, effect: &Effect, path: &SearchPath) -> bool {
     let Some(object) = &effect.object else {
-        return (effect.uncertain || EVERY_TABLE.contains(effect.verb)) && rule.is_restrictive();
+        let every_table = EVERY_TABLE.contains(effect.verb) && !rule.tables.is_empty();
+        return (effect.uncertain || every_table) && rule.is_restrictive();
     };
     matching_name(rule, effect, object, path).is_some()
 }
 
-/// The pattern among `tables` and `functions` that matches.
+/// The pattern among `tables`, `functions` and `settings` that matches.
 pub(super) fn matching_name<'a>(
     rule: &'a Rule,
     effect: &Effect,
     object: &Object,
     path: &SearchPath,
-) -> Option<&'a NamePattern> {
+) -> Option<&'a dyn fmt::Display> {
     let restrictive = rule.is_restrictive();
-    let find = |patterns: &'a [NamePattern]| {
-        patterns
-            .iter()
-            .find(|pattern| pattern.matches(object, path, restrictive))
+    let find = |patterns: &'a [NamePattern]| -> Option<&'a dyn fmt::Display> {
+        let mut patterns = patterns.iter();
+        let found = patterns.find(|pattern| pattern.matches(object, path, restrictive))?;
+        Some(found)
     };
     match object.kind {
         ObjectKind::Relation | ObjectKind::Index | ObjectKind::Sequence => find(&rule.tables),
@@ -132,14 +136,21 @@ pub(super) fn matching_name<'a>(
             let calls = rule.verbs.is_some_and(|verbs| verbs.contains(Verb::Call));
             if calls { find(&rule.tables) } else { None }
         }),
+        ObjectKind::Setting => {
+            let all = restrictive && effect.verb == Verb::Reset && &*object.name == "all";
+            let mut settings = rule.settings.iter();
+            let found = settings.find(|setting| all || setting.matches(&object.name))?;
+            Some(found)
+        }
         ObjectKind::Schema | ObjectKind::Database | ObjectKind::Role
             if restrictive && CONTAINING.contains(effect.verb) =>
         {
-            let both = rule.tables.iter().chain(&rule.functions);
-            both.into_iter().find(|pattern| match &pattern.schema {
+            let mut names = rule.tables.iter().chain(&rule.functions);
+            let found = names.find(|pattern| match &pattern.schema {
                 Some(schema) if object.kind == ObjectKind::Schema => schema.matches(&object.name),
                 _ => true,
-            })
+            })?;
+            Some(found)
         }
         _ => None,
     }

@@ -27,6 +27,8 @@ pub struct Rule {
     pub tables: Vec<NamePattern>,
     /// ... or to what functions ...
     pub functions: Vec<NamePattern>,
+    /// ... or to what configuration parameters (`role` is one) ...
+    pub settings: Vec<Glob>,
     /// ... and in what schemas.
     pub schemas: Vec<Glob>,
     /// UPDATE, DELETE or MERGE of all rows (or `false`: of some).
@@ -61,6 +63,7 @@ impl Rule {
         self.verbs.is_none()
             && self.tables.is_empty()
             && self.functions.is_empty()
+            && self.settings.is_empty()
             && self.schemas.is_empty()
             && self.missing_where.is_none()
             && self.server_side.is_none()

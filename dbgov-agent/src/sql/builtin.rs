@@ -315,7 +315,7 @@ pub const RUN_TEXT: &[&str] = &[
 ];
 
 /// Functions on files of the server (9.27.9, 35.4 large objects, adminpack). Sorted.
-const FILES: &[&str] = &[
+pub const FILES: &[&str] = &[
     "lo_export",
     "lo_import",
     "pg_file_rename",

@@ -43,7 +43,7 @@ mod walk;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-pub use builtin::RUN_TEXT;
+pub use builtin::{FILES, RUN_TEXT};
 pub use cache::FactsCache;
 pub use change::{Change, NewValue, Tracked};
 pub use collector::Effect;

@@ -21,6 +21,7 @@ const KEYS: &[&str] = &[
     "verbs",
     "tables",
     "functions",
+    "settings",
     "schemas",
     "missing_where",
     "server_side",
@@ -67,6 +68,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: Section<'_>) -> Option<Rule
         .reduce(VerbSet::union);
     let mut globs = |key| reader.list(section, key, Glob::new);
     let (schemas, identities, users) = (globs("schemas"), globs("identities"), globs("users"));
+    let settings = globs("settings");
     let (roles, databases, applications) =
         (globs("roles"), globs("databases"), globs("applications"));
     let mut names = |key| reader.list(section, key, NamePattern::new);
@@ -77,6 +79,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: Section<'_>) -> Option<Rule
         verbs,
         tables,
         functions,
+        settings,
         schemas,
         missing_where: reader.boolean(section, "missing_where"),
         server_side: reader.boolean(section, "server_side"),

@@ -1,6 +1,8 @@
+mod check;
 mod errors;
 mod evaluate;
 mod laws;
+mod ready_made;
 mod speed;
 mod windows;
 

@@ -19,6 +19,8 @@
 
 mod needle;
 mod states;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::fmt;
