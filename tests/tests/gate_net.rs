@@ -270,6 +270,43 @@ fn long_payloads_are_cut_to_the_loopbacks_mtu() {
     }
 }
 
+/// Receive window of a socket, bytes (`struct tcp_repair_window`, linux/tcp.h).
+fn window(stream: &TcpStream) -> usize {
+    const TCP_REPAIR_WINDOW: libc::c_int = 29;
+    let mut fields = [0u32; 5];
+    let mut length = 20;
+    set_option(stream, libc::IPPROTO_TCP, libc::TCP_REPAIR, 1);
+    // SAFETY: the descriptor is open; `fields` has the 20 bytes that `length` says, both live for the whole call.
+    let answer = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            TCP_REPAIR_WINDOW,
+            fields.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
+    set_option(stream, libc::IPPROTO_TCP, libc::TCP_REPAIR, -1);
+    fields[3] as usize
+}
+
+/// A server that is busy and does not read takes what its window promised, in whatever pieces it comes.
+#[test]
+fn as_much_as_the_window_allows_is_taken() {
+    let stand = Stand::new();
+    let mut injector = stand.injector();
+    for mtu in ["1500", "65536"] {
+        stand.set(&stand.server, &["ip", "link", "set", "lo", "mtu", mtu]);
+        for mut connection in stand.connections() {
+            let payload = bytes(window(&connection.server));
+            assert!(payload.len() > 30_000);
+            connection.inject(&mut injector, &payload, true);
+            connection.served(&payload);
+        }
+    }
+}
+
 #[test]
 fn a_held_end_of_the_stream_is_released() {
     let stand = Stand::new();
