@@ -7,7 +7,7 @@
 mod block;
 mod model;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::protocol::TimeNs;
@@ -42,6 +42,8 @@ pub struct Approvals {
     opened: u64,
     /// By their number, so that the oldest comes first.
     pending: BTreeMap<u64, Pending>,
+    /// Those numbers by the cookie of the connection.
+    by_connection: HashMap<u64, u64>,
     decided: VecDeque<Outcome>,
 }
 
@@ -52,6 +54,7 @@ impl Approvals {
             run: run_name(started),
             opened: 0,
             pending: BTreeMap::new(),
+            by_connection: HashMap::new(),
             decided: VecDeque::new(),
         }
     }
@@ -72,6 +75,7 @@ impl Approvals {
         }
         cut(&mut request.statement.head, HEAD_BYTES_MAX);
         self.opened += 1;
+        self.by_connection.insert(request.cookie, self.opened);
         let id = ApprovalId::new(&self.run, self.opened);
         let pending = Pending {
             id: id.clone(),
@@ -118,11 +122,7 @@ impl Approvals {
 
     /// The client of this connection has gone; nothing of it runs any more.
     pub fn client_gone(&mut self, cookie: u64, now: TimeNs) -> Option<Outcome> {
-        let number = self
-            .pending
-            .iter()
-            .find(|(_, pending)| pending.request.cookie == cookie)
-            .map(|(number, _)| *number)?;
+        let number = *self.by_connection.get(&cookie)?;
         self.end(number, State::ClientGone, None, None, now)
     }
 
@@ -178,9 +178,7 @@ impl Approvals {
     }
 
     fn of_connection(&self, cookie: u64) -> Option<&Pending> {
-        self.pending
-            .values()
-            .find(|pending| pending.request.cookie == cookie)
+        self.pending.get(self.by_connection.get(&cookie)?)
     }
 
     fn end(
@@ -192,6 +190,7 @@ impl Approvals {
         now: TimeNs,
     ) -> Option<Outcome> {
         let pending = self.pending.remove(&number)?;
+        self.by_connection.remove(&pending.request.cookie);
         let outcome = Outcome {
             id: pending.id,
             request: pending.request,

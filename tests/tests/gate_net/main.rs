@@ -155,14 +155,16 @@ fn both_ends_are_reset() {
     }
 }
 
-/// The whole of a `reset`: the client reads why, then the end; the server's socket ends without having read a byte of
-/// the statement.
+/// The whole of a `reset`: the client reads why, then the end; the server's socket ends, after what had passed before.
 #[test]
 fn a_client_is_told_why_and_both_ends_are_closed() {
     let stand = Stand::new();
     let mut injector = stand.injector();
     let message = refusal::fatal("no-destructive-ddl", Some("agents do not"), true);
     for mut connection in stand.connections() {
+        connection.client.write_all(b"passed before").unwrap();
+        let mut waiting = [0; 13];
+        while connection.server.peek(&mut waiting).unwrap() < waiting.len() {}
         let server = numbers(&connection.server);
         injector
             .to_client(
@@ -187,6 +189,7 @@ fn a_client_is_told_why_and_both_ends_are_closed() {
         // The end is a FIN or a reset, as the packets come; what was said before is read in any case.
         let _ = connection.client.read_to_end(&mut told);
         assert_eq!(told, message);
+        connection.served(b"passed before");
         let error = connection.server.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
         wait_for("the client cannot send any more", PATIENCE, || {
