@@ -1,13 +1,17 @@
 //! What a refused client reads: replaced statement texts against a real server, the farewell against real clients.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use dbgov_agent::gate::refusal::{fatal, reject_text};
 use dbgov_tests::drivers::Target;
+use dbgov_tests::farewell;
 use dbgov_tests::postgres::{Options, Server};
 use dbgov_tests::wire::{self, Client};
 
+/// The Rust driver passes a message over that comes together with the end of the stream.
+const PAUSE: Duration = Duration::from_millis(100);
 const RULES: &[(&str, Option<&str>)] = &[
     ("no-destructive-ddl", Some("agents do not change schemas")),
     ("drop", None),
@@ -163,32 +167,18 @@ fn psql(port: u16, sql: &str) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// Says yes to whoever comes and bids farewell to whoever asks, as the gate does in the server's name.
-fn farewell(message: Vec<u8>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut room = [0; 4096];
-        let _ = stream.read(&mut room).unwrap();
-        let welcome = [wire::message(b'R', &[0; 4]), wire::message(b'Z', b"I")].concat();
-        stream.write_all(&welcome).unwrap();
-        let _ = stream.read(&mut room).unwrap();
-        stream.write_all(&message).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    });
-    port
-}
-
 #[test]
 fn the_farewell_is_shown() {
     let (rule, reason) = RULES[0];
-    let output = psql(farewell(fatal(rule, reason, true)), "DROP TABLE kept");
+    let output = psql(
+        farewell::start(fatal(rule, reason, true), PAUSE).unwrap(),
+        "DROP TABLE kept",
+    );
     let expected =
         "FATAL:  dbgov: denied by rule \"no-destructive-ddl\": agents do not change schemas";
     assert!(output.contains(expected), "{output}");
 
-    let port = farewell(fatal(rule, reason, true));
+    let port = farewell::start(fatal(rule, reason, true), PAUSE).unwrap();
     let config = format!("host=127.0.0.1 port={port} user=postgres sslmode=disable");
     let mut client = postgres::Client::connect(&config, postgres::NoTls).unwrap();
     let error = client.simple_query("DROP TABLE kept").unwrap_err();
