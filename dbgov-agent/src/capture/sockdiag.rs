@@ -118,7 +118,11 @@ pub fn destroy(local: SocketAddr, remote: SocketAddr, cookie: u64) -> Result<(),
             destination_port: remote.port(),
             source_address: local_ip,
             destination_address: remote_ip,
-            interface_id: 0,
+            // Link-local addresses are those of an interface.
+            interface_id: match local {
+                SocketAddr::V6(local) => local.scope_id(),
+                SocketAddr::V4(_) => 0,
+            },
             cookie: words,
         },
     });

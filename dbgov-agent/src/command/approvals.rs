@@ -1,6 +1,5 @@
 //! `dbgov approvals`.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::audit::live::text::{duration, push_visible, width_columns};
@@ -60,19 +59,13 @@ fn table(listed: &[Listed]) -> String {
     let mut out = String::new();
     for row in &rows {
         for (column, cell) in row.iter().enumerate() {
+            out.push_str(cell);
             // Nothing follows the last one.
-            let width = match column {
-                6 => 0,
-                _ => {
-                    rows.iter()
-                        .map(|row| width_columns(&row[column]))
-                        .max()
-                        .unwrap_or(0)
-                        + 2
-                }
-            };
-            // Writing to a String cannot fail.
-            let _ = write!(out, "{cell:width$}");
+            if column + 1 < row.len() {
+                let widest = rows.iter().map(|row| width_columns(&row[column])).max();
+                let gap = widest.unwrap_or_default() - width_columns(cell) + 2;
+                out.extend(std::iter::repeat_n(' ', gap));
+            }
         }
         out.push('\n');
     }

@@ -5,14 +5,16 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod model;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::protocol::TimeNs;
+
+pub use model::{
+    ApprovalError, ApprovalId, Approver, Decision, Listed, Outcome, Request, State, Statement,
+};
 
 /// Statements that wait at once; each holds up one connection, and nobody reads a longer list. About 2 KiB each.
 pub const PENDING_MAX: usize = 1024;
@@ -24,175 +26,6 @@ pub const HEAD_BYTES_MAX: usize = 1024;
 pub const REASON_BYTES_MAX: usize = 500;
 /// Waits longer than this are cut to it, nanoseconds (a week): a connection is held for as long.
 pub const TIMEOUT_NS_MAX: u64 = 7 * 24 * 3600 * 1_000_000_000;
-
-/// Names a request for approval, in the form `k7qx-12`: which run of the agent, and a number that grows. An answer meant
-/// for an earlier run thus does not fit a request of this one.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ApprovalId(Arc<str>);
-
-impl ApprovalId {
-    fn new(run: &str, number: u64) -> Self {
-        ApprovalId(format!("{run}-{number}").into())
-    }
-
-    /// As a person typed it: case and the space around do not matter.
-    pub fn parse(text: &str) -> Self {
-        ApprovalId(text.trim().to_ascii_lowercase().into())
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ApprovalId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The statement that waits.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Statement {
-    /// The beginning of its text, at most [`HEAD_BYTES_MAX`] bytes.
-    pub head: String,
-    /// Length of its text on the wire, bytes.
-    pub bytes: u64,
-    /// Of all bytes of the text on the wire, hexadecimal.
-    pub sha256: String,
-}
-
-/// Who wants what, and which rule asks for a decision.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Request {
-    /// Of the server's socket.
-    pub cookie: u64,
-    pub session: String,
-    /// `identity.name` of the record.
-    pub requester: String,
-    pub user: Option<String>,
-    pub database: Option<String>,
-    pub rule: String,
-    /// The rule's.
-    pub reason: Option<String>,
-    pub statement: Statement,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    Approve,
-    Deny,
-}
-
-/// The person who decided, by the credentials of the control socket's peer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Approver {
-    pub uid: u32,
-    /// Name of the UNIX user, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-}
-
-impl fmt::Display for Approver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.user {
-            Some(user) => f.write_str(user),
-            None => write!(f, "uid {}", self.uid),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    Pending,
-    Approved,
-    Denied,
-    TimedOut,
-    ClientGone,
-    /// The gate was taken away; the statement came in.
-    GateOff,
-}
-
-impl State {
-    /// The name in the record.
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Pending => "pending",
-            State::Approved => "approved",
-            State::Denied => "denied",
-            State::TimedOut => "timed_out",
-            State::ClientGone => "client_gone",
-            State::GateOff => "gate_off",
-        }
-    }
-}
-
-/// How a wait ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    pub id: ApprovalId,
-    pub request: Arc<Request>,
-    /// Never [`State::Pending`].
-    pub state: State,
-    pub approver: Option<Approver>,
-    /// The approver's.
-    pub reason: Option<String>,
-    pub since: TimeNs,
-    pub ended: TimeNs,
-}
-
-impl Outcome {
-    pub fn waited_ns(&self) -> u64 {
-        self.ended.saturating_sub(self.since)
-    }
-
-    /// For the client of a statement that was not approved: what stands after the rule's name.
-    pub fn refusal(&self) -> String {
-        let mut text = match (self.state, &self.approver) {
-            (State::TimedOut, _) => "nobody approved it in time".to_owned(),
-            (_, Some(approver)) => format!("{approver} denied it"),
-            _ => "it was not approved".to_owned(),
-        };
-        if let Some(reason) = &self.reason {
-            text.push_str(": ");
-            text.push_str(reason);
-        }
-        text
-    }
-}
-
-/// A line of `dbgov approvals list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
-    pub id: ApprovalId,
-    pub session: String,
-    pub requester: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub database: Option<String>,
-    pub rule: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    pub statement: Statement,
-    pub waited_us: u64,
-    /// Until it is denied for want of an answer.
-    pub left_us: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ApprovalError {
-    #[error("{PENDING_MAX} statements wait for approval already")]
-    Full,
-    #[error("connection {0} waits for approval {1} already")]
-    Waiting(u64, ApprovalId),
-    #[error("no statement waits under {0}; `dbgov approvals list` shows those that do")]
-    Unknown(ApprovalId),
-    #[error("{id} was {what} already")]
-    Decided { id: ApprovalId, what: String },
-}
 
 #[derive(Debug)]
 struct Pending {
@@ -209,6 +42,8 @@ pub struct Approvals {
     opened: u64,
     /// By their number, so that the oldest comes first.
     pending: BTreeMap<u64, Pending>,
+    /// Those numbers by the cookie of the connection.
+    by_connection: HashMap<u64, u64>,
     decided: VecDeque<Outcome>,
 }
 
@@ -219,6 +54,7 @@ impl Approvals {
             run: run_name(started),
             opened: 0,
             pending: BTreeMap::new(),
+            by_connection: HashMap::new(),
             decided: VecDeque::new(),
         }
     }
@@ -239,6 +75,7 @@ impl Approvals {
         }
         cut(&mut request.statement.head, HEAD_BYTES_MAX);
         self.opened += 1;
+        self.by_connection.insert(request.cookie, self.opened);
         let id = ApprovalId::new(&self.run, self.opened);
         let pending = Pending {
             id: id.clone(),
@@ -285,11 +122,7 @@ impl Approvals {
 
     /// The client of this connection has gone; nothing of it runs any more.
     pub fn client_gone(&mut self, cookie: u64, now: TimeNs) -> Option<Outcome> {
-        let number = self
-            .pending
-            .iter()
-            .find(|(_, pending)| pending.request.cookie == cookie)
-            .map(|(number, _)| *number)?;
+        let number = *self.by_connection.get(&cookie)?;
         self.end(number, State::ClientGone, None, None, now)
     }
 
@@ -353,9 +186,7 @@ impl Approvals {
     }
 
     fn of_connection(&self, cookie: u64) -> Option<&Pending> {
-        self.pending
-            .values()
-            .find(|pending| pending.request.cookie == cookie)
+        self.pending.get(self.by_connection.get(&cookie)?)
     }
 
     fn end(
@@ -367,6 +198,7 @@ impl Approvals {
         now: TimeNs,
     ) -> Option<Outcome> {
         let pending = self.pending.remove(&number)?;
+        self.by_connection.remove(&pending.request.cookie);
         let outcome = Outcome {
             id: pending.id,
             request: pending.request,

@@ -77,6 +77,10 @@ pub struct Injector {
     cookie: Option<u64>,
 }
 
+#[expect(
+    clippy::wrong_self_convention,
+    reason = "`to` says where the packets go, nothing is converted"
+)]
 impl Injector {
     /// Opens the sockets, in the namespace of the calling thread or in another.
     pub fn open(namespace: Option<NetNs>, mark: u32) -> Result<Self, InjectError> {

@@ -10,8 +10,8 @@ use std::slice::Chunks;
 use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv6Header, TcpHeader};
 
 /// Longest packet built, bytes. An IP packet may have 65,535, but the kernel copies what a raw socket sends into one
-/// contiguous piece of memory with a few hundred bytes of its own: above 32 KiB that piece is of a size a long-running
-/// host may not have free, and half of it is unused yet counts against the receive buffer of the server's socket.
+/// contiguous piece of memory, with a few hundred bytes of its own (`raw_send_hdrinc`). Up to 32 KiB the page allocator
+/// has one at hand on any host (`PAGE_ALLOC_COSTLY_ORDER`); 128 KiB, the next that would do, it may not.
 pub const PACKET_BYTES_MAX: usize = 31 * 1024;
 /// Smallest path MTU that is taken for one, bytes (RFC 791: every host forwards so many).
 pub const MTU_MIN: usize = 68;

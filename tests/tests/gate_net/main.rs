@@ -1,218 +1,27 @@
 //! The gate's hands: packets injected into established connections, resets, SOCK_DESTROY. Real sockets in two network
 //! namespaces of the test's own; no agent and no kernel programs.
 
-use std::fs::File;
+mod marks;
+mod stand;
+
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::process::Child;
+use std::net::Shutdown;
 use std::time::Duration;
 
 use dbgov_agent::capture::netns::{self, NetNs};
-use dbgov_agent::capture::proc;
 use dbgov_agent::gate::destroy::{Destroyed, destroy};
 use dbgov_agent::gate::inject::{Ends, InjectError, Injector, Injectors};
 use dbgov_agent::gate::refusal;
 use dbgov_common::gate::MARK_RESUME;
-use dbgov_tests::netns::Netns;
-use dbgov_tests::{process, wait_for};
-use nix::sched::{CloneFlags, setns};
+use dbgov_tests::wait_for;
+use nix::sched::CloneFlags;
+
+use marks::Marks;
+use stand::{Stand, numbers, window};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bit 0 is MARK_RESUME's.
 const MARK: u32 = 0x6462_6700;
-
-/// A namespace of the client's, one of the server's, and a process that lives in the latter.
-struct Stand {
-    server: Netns,
-    client: Netns,
-    inhabitant: Child,
-}
-
-impl Stand {
-    fn new() -> Self {
-        let (client, server) = Netns::pair().unwrap();
-        let mut command = server.place().command("sleep");
-        command.arg("600");
-        let inhabitant = process::spawn(command).unwrap();
-        let stand = Stand {
-            server,
-            client,
-            inhabitant,
-        };
-        // `ip netns exec` enters the namespace only after it was started.
-        let inode = stand.inside(&stand.server, || netns::own_inode().unwrap());
-        wait_for("the namespace is inhabited", PATIENCE, || {
-            let pid = stand.inhabitant.id();
-            Ok((proc::netns_inode(pid).is_ok_and(|found| found == inode)).then_some(()))
-        })
-        .unwrap();
-        stand
-    }
-
-    fn namespace(&self) -> NetNs {
-        NetNs {
-            inode: proc::netns_inode(self.inhabitant.id()).unwrap(),
-            pid: self.inhabitant.id(),
-        }
-    }
-
-    /// Sockets made by `work` belong to the namespace and can be used anywhere.
-    fn inside<T: Send>(&self, netns: &Netns, work: impl FnOnce() -> T + Send) -> T {
-        let file = File::open(format!("/run/netns/{}", netns.name())).unwrap();
-        std::thread::scope(|scope| {
-            scope
-                .spawn(move || {
-                    setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
-                    work()
-                })
-                .join()
-                .unwrap()
-        })
-    }
-
-    fn set(&self, netns: &Netns, arguments: &[&str]) {
-        let mut command = netns.place().command(arguments[0]);
-        command.args(&arguments[1..]);
-        assert!(command.status().unwrap().success(), "{arguments:?}");
-    }
-
-    fn injector(&self) -> Injector {
-        Injector::open(Some(self.namespace()), MARK).unwrap()
-    }
-
-    /// From the client's namespace to the server's.
-    fn connect(&self, bind: &str, to: IpAddr) -> Connection {
-        self.connect_from(&self.client, bind, to)
-    }
-
-    fn connect_from(&self, from: &Netns, bind: &str, to: IpAddr) -> Connection {
-        let listener = self.inside(&self.server, || TcpListener::bind(bind).unwrap());
-        let to = SocketAddr::new(to, listener.local_addr().unwrap().port());
-        let client = self.inside(from, || TcpStream::connect_timeout(&to, PATIENCE).unwrap());
-        let (server, _) = listener.accept().unwrap();
-        for stream in [&client, &server] {
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            stream.set_nodelay(true).unwrap();
-        }
-        let ends = Ends {
-            client: server.peer_addr().unwrap(),
-            server: server.local_addr().unwrap(),
-        };
-        Connection {
-            client,
-            server,
-            ends,
-        }
-    }
-
-    /// The ways a client reaches a server: over the network and over the loopback, IPv4, IPv6, and both by one socket.
-    fn connections(&self) -> Vec<Connection> {
-        let (ipv4, ipv6) = (self.server.ipv4.into(), self.server.ipv6.into());
-        vec![
-            self.connect("0.0.0.0:0", ipv4),
-            self.connect("[::]:0", ipv6),
-            // Dual stack: the addresses are IPv4-mapped.
-            self.connect("[::]:0", ipv4),
-            self.connect_from(&self.server, "127.0.0.1:0", [127, 0, 0, 1].into()),
-            self.connect_from(&self.server, "[::1]:0", "::1".parse().unwrap()),
-        ]
-    }
-}
-
-impl Drop for Stand {
-    fn drop(&mut self) {
-        let _ = process::stop(&mut self.inhabitant, &[]);
-    }
-}
-
-struct Connection {
-    client: TcpStream,
-    server: TcpStream,
-    ends: Ends,
-}
-
-impl Connection {
-    fn cookie(&self) -> u64 {
-        netns::socket_cookie(self.server.as_fd()).unwrap()
-    }
-
-    /// As the client would have sent it.
-    fn inject(&self, injector: &mut Injector, payload: &[u8], resume: bool) {
-        let client = numbers(&self.client);
-        injector
-            .to_server(
-                self.ends,
-                client.next,
-                client.expected,
-                512,
-                payload,
-                resume,
-            )
-            .unwrap();
-    }
-
-    fn served(&mut self, expected: &[u8]) {
-        let mut found = vec![0; expected.len()];
-        self.server.read_exact(&mut found).unwrap();
-        assert_eq!(found, expected);
-    }
-}
-
-/// Where a socket's TCP stands.
-#[derive(Debug, Clone, Copy)]
-struct Numbers {
-    /// Sequence number of the next byte it sends.
-    next: u32,
-    /// Of the next byte it takes.
-    expected: u32,
-}
-
-/// By way of TCP_REPAIR, which needs root (linux/tcp.h).
-fn numbers(stream: &TcpStream) -> Numbers {
-    const RECEIVE_QUEUE: libc::c_int = 1;
-    const SEND_QUEUE: libc::c_int = 2;
-    /// Without a window probe.
-    const OFF: libc::c_int = -1;
-    let set = |option, value: libc::c_int| set_option(stream, libc::IPPROTO_TCP, option, value);
-    let queue = |queue| {
-        set(libc::TCP_REPAIR_QUEUE, queue);
-        let (mut value, mut length) = (0u32, 4);
-        // SAFETY: the descriptor is open; `value` has the 4 bytes that `length` says, both live for the whole call.
-        let answer = unsafe {
-            libc::getsockopt(
-                stream.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_QUEUE_SEQ,
-                (&raw mut value).cast(),
-                &raw mut length,
-            )
-        };
-        assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
-        value
-    };
-    set(libc::TCP_REPAIR, 1);
-    let found = Numbers {
-        next: queue(SEND_QUEUE),
-        expected: queue(RECEIVE_QUEUE),
-    };
-    set(libc::TCP_REPAIR, OFF);
-    found
-}
-
-fn set_option(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) {
-    // SAFETY: the descriptor is open and `value` has the 4 bytes that are named.
-    let answer = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            4,
-        )
-    };
-    assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
-}
 
 fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n * 31 % 251) as u8).collect()
@@ -270,6 +79,22 @@ fn long_payloads_are_cut_to_the_loopbacks_mtu() {
     }
 }
 
+/// A server that is busy and does not read takes what its window promised, in whatever pieces it comes.
+#[test]
+fn as_much_as_the_window_allows_is_taken() {
+    let stand = Stand::new();
+    let mut injector = stand.injector();
+    for mtu in ["1500", "65536"] {
+        stand.set(&stand.server, &["ip", "link", "set", "lo", "mtu", mtu]);
+        for mut connection in stand.connections() {
+            let payload = bytes(window(&connection.server));
+            assert!(payload.len() > 30_000);
+            connection.inject(&mut injector, &payload, true);
+            connection.served(&payload);
+        }
+    }
+}
+
 #[test]
 fn a_held_end_of_the_stream_is_released() {
     let stand = Stand::new();
@@ -282,57 +107,6 @@ fn a_held_end_of_the_stream_is_released() {
         let mut all = Vec::new();
         connection.server.read_to_end(&mut all).unwrap();
         assert_eq!(all, b"bye");
-    }
-}
-
-/// Marks of the TCP packets with payload that a raw socket sees arrive.
-struct Marks(OwnedFd);
-
-impl Marks {
-    fn open(stand: &Stand) -> Self {
-        use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
-        /// asm-generic/socket.h; Linux 5.19.
-        const SO_RCVMARK: libc::c_int = 75;
-        let socket = stand.inside(&stand.server, || {
-            let protocol = SockProtocol::Tcp;
-            socket(
-                AddressFamily::Inet,
-                SockType::Raw,
-                SockFlag::SOCK_NONBLOCK,
-                protocol,
-            )
-            .unwrap()
-        });
-        set_option(&socket, libc::SOL_SOCKET, SO_RCVMARK, 1);
-        Marks(socket)
-    }
-
-    fn take(&self) -> Vec<u32> {
-        use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg};
-        let mut marks = Vec::new();
-        let mut packet = [0; 65_536];
-        loop {
-            let mut room = [std::io::IoSliceMut::new(&mut packet)];
-            let mut control = nix::cmsg_space!(u32);
-            let Ok(received) = recvmsg::<SockaddrIn>(
-                self.0.as_raw_fd(),
-                &mut room,
-                Some(&mut control),
-                MsgFlags::empty(),
-            ) else {
-                return marks;
-            };
-            let mark = received.cmsgs().unwrap().find_map(|message| match message {
-                ControlMessageOwned::Unknown(unknown) => Some(u32::from_ne_bytes(
-                    unknown.data_bytes[..4].try_into().unwrap(),
-                )),
-                _ => None,
-            });
-            // More than the headers.
-            if received.bytes > 20 + usize::from(received.iovs().next().unwrap()[32] >> 4) * 4 {
-                marks.push(mark.unwrap());
-            }
-        }
     }
 }
 
@@ -381,14 +155,16 @@ fn both_ends_are_reset() {
     }
 }
 
-/// The whole of a `reset`: the client reads why, then the end; the server's socket ends without having read a byte of
-/// the statement.
+/// The whole of a `reset`: the client reads why, then the end; the server's socket ends, after what had passed before.
 #[test]
 fn a_client_is_told_why_and_both_ends_are_closed() {
     let stand = Stand::new();
     let mut injector = stand.injector();
     let message = refusal::fatal("no-destructive-ddl", Some("agents do not"), true);
     for mut connection in stand.connections() {
+        connection.client.write_all(b"passed before").unwrap();
+        let mut waiting = [0; 13];
+        while connection.server.peek(&mut waiting).unwrap() < waiting.len() {}
         let server = numbers(&connection.server);
         injector
             .to_client(
@@ -413,6 +189,7 @@ fn a_client_is_told_why_and_both_ends_are_closed() {
         // The end is a FIN or a reset, as the packets come; what was said before is read in any case.
         let _ = connection.client.read_to_end(&mut told);
         assert_eq!(told, message);
+        connection.served(b"passed before");
         let error = connection.server.read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
         wait_for("the client cannot send any more", PATIENCE, || {
