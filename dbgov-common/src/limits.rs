@@ -18,7 +18,7 @@ pub const CONNECTS_MAX: u32 = 16_384;
 
 /// Payload bytes in one request record, by class: a packet takes the smallest that holds it, so that a short query
 /// does not take 16 KiB of the ring. Powers of two, for the verifier's sake.
-pub const REQUEST_CLASS_BYTES: [usize; 4] = [256, 1024, 4096, 16384];
+pub const REQUEST_CLASS_BYTES: [usize; 5] = [128, 256, 1024, 4096, 16384];
 
 /// Records one packet may be cut into: 33 x 16 KiB covers a BIG TCP packet of 512 KiB (Linux 5.19 / 6.3).
 pub const REQUEST_CHUNKS_MAX: u32 = 33;
