@@ -33,6 +33,16 @@ pub const RESPONSE_COPY_BYTES: usize = RESPONSE_DATA_BYTES / 2;
 /// Places in one response record at which bytes were left out.
 pub const RESPONSE_MARKS_MAX: usize = 4;
 
+/// Payload bytes of a packet that is read in one go: rows of a point query, its tag and ReadyForQuery are about 100.
+/// As much as the stack of the programs has left.
+pub const RESPONSE_SHORT_PACKET_BYTES: usize = 128;
+
+/// Messages in it: the verifier follows the loop over them.
+pub const RESPONSE_SHORT_MESSAGES_MAX: u32 = 6;
+
+/// Bytes of messages in its record, half of it for those before what is left out: a tag and ReadyForQuery are about 20.
+pub const RESPONSE_SHORT_DATA_BYTES: usize = 128;
+
 /// Bytes of an ErrorResponse, ParameterStatus or ParameterDescription body that cross to the agent; the rest is elided.
 pub const RESPONSE_BODY_BYTES_MAX: u32 = 2048;
 
