@@ -93,8 +93,8 @@ pub struct KernelCounters {
     pub unparsed_packets: u64,
     /// Response streams whose message boundaries were lost.
     pub unframed: u64,
-    /// Records of response messages.
-    pub response_records: u64,
+    /// Bytes of records of response messages, whether in use or not.
+    pub response_record_bytes: u64,
     /// Packets the gate held, their copy in the ring.
     pub gate_held: u64,
     /// Marked packets it let pass.

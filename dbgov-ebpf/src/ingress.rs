@@ -49,7 +49,7 @@ struct Segment<const N: usize> {
 #[repr(C)]
 struct FirstSegment {
     listener: ListenerSegment,
-    data: [MaybeUninit<u8>; REQUEST_CLASS_BYTES[3]],
+    data: [MaybeUninit<u8>; REQUEST_CLASS_BYTES[4]],
 }
 
 /// Whether the packet passes.
@@ -248,6 +248,8 @@ fn copy(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: &mut C
         chunk::<{ REQUEST_CLASS_BYTES[1] }>(ctx, at, bytes, header, state);
     } else if bytes <= REQUEST_CLASS_BYTES[2] as u32 {
         chunk::<{ REQUEST_CLASS_BYTES[2] }>(ctx, at, bytes, header, state);
+    } else if bytes <= REQUEST_CLASS_BYTES[3] as u32 {
+        chunk::<{ REQUEST_CLASS_BYTES[3] }>(ctx, at, bytes, header, state);
     } else {
         copy_large(ctx, packet, header, state);
     }
@@ -256,7 +258,7 @@ fn copy(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: &mut C
 /// In records of 16 KiB. Nothing is summed up on the way: each sum would be another state to the verifier.
 #[inline(always)]
 fn copy_large(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: &mut ConnState) {
-    const CLASS: usize = REQUEST_CLASS_BYTES[3];
+    const CLASS: usize = REQUEST_CLASS_BYTES[4];
     for index in 0..REQUEST_CHUNKS_MAX {
         let offset = index * CLASS as u32;
         let at = packet.payload_at + offset;
@@ -353,7 +355,7 @@ fn first_segment(ctx: &SkBuffContext, packet: &Packet) {
         });
         return;
     };
-    const CAP: usize = REQUEST_CLASS_BYTES[3];
+    const CAP: usize = REQUEST_CLASS_BYTES[4];
     let bytes = length::<CAP>(if left < CAP as u32 { left } else { CAP as u32 });
     let segment = record.as_mut_ptr();
     // SAFETY: `segment` is a reserved record of this type, written here before it is submitted.

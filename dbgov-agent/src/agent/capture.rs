@@ -432,8 +432,7 @@ impl Capture {
             response_packets: counters.response_packets,
             response_bytes: counters.response_bytes,
             response_copied_bytes: counters.response_copied_bytes,
-            response_record_bytes: counters.response_records
-                * size_of::<dbgov_common::Response>() as u64,
+            response_record_bytes: counters.response_record_bytes,
             lost_segments: counters.ring_full,
             lost_bytes: counters.ring_full_bytes,
             control_lost: counters.control_ring_full,

@@ -222,7 +222,7 @@ impl Kernel {
             sum.conns_full += cpu.conns_full;
             sum.unparsed_packets += cpu.unparsed_packets;
             sum.unframed += cpu.unframed;
-            sum.response_records += cpu.response_records;
+            sum.response_record_bytes += cpu.response_record_bytes;
             sum.gate_held += cpu.gate_held;
             sum.gate_released += cpu.gate_released;
             sum.gate_dropped += cpu.gate_dropped;
