@@ -8,7 +8,7 @@
 //! egress      response messages, result rows left out      egress.rs
 //! ```
 //!
-//! Only hooks with a UAPI-stable context are used, so one object loads on every kernel from 5.15.
+//! Only hooks with a UAPI-stable context are used, so one object loads on every kernel from 5.10.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]

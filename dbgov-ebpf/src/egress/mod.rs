@@ -29,7 +29,7 @@ use dbgov_common::{ConnState, FLAG_FROM_SERVER, FLAG_RESYNC, FLAG_RING_FULL, Hea
 use self::{
     message::{First, first_byte, ready_for_query},
     short::short,
-    walk::{each_unrolled, each_with_helper, walk_on, walk_rest},
+    walk::{each_bounded, each_with_helper, walk_on, walk_rest},
 };
 use crate::{
     counters::count,
@@ -67,7 +67,7 @@ pub fn dbgov_egress_bounded(ctx: SkBuffContext) -> i32 {
 
 #[cgroup_skb(egress)]
 pub fn dbgov_egress_walk_bounded(ctx: SkBuffContext) -> i32 {
-    walk_rest(&ctx, each_unrolled);
+    walk_rest(&ctx, each_bounded);
     1
 }
 

@@ -31,6 +31,10 @@ pub const PACKET_RING_BYTES_MIN: u32 = 1 << 20;
 /// Largest: the ring is kernel memory, and a longer stall than this holds is better recorded as a gap.
 pub const PACKET_RING_BYTES_MAX: u32 = 512 << 20;
 
+/// (major, minor) of the oldest kernel on which `cargo xtask kernels` has seen everything work. It needs ring buffers
+/// (5.8) and socket cookies in all hooks, and tail calls beside function calls (5.10).
+pub const OLDEST_KERNEL: (u32, u32) = (5, 10);
+
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     #[error("this build carries no kernel programs; build it with `cargo xtask build`")]
@@ -47,7 +51,14 @@ pub enum KernelError {
         source: std::io::Error,
     },
     #[error(
-        "this kernel ({release}) refuses the kernel program {program}: {source}; Linux 5.15 or newer is needed (DBGOV_LOG=debug shows the verifier's words)"
+        "this kernel ({release}) is too old: boot Linux {}.{} or newer ({source})", OLDEST_KERNEL.0, OLDEST_KERNEL.1
+    )]
+    TooOld {
+        release: String,
+        source: Box<KernelError>,
+    },
+    #[error(
+        "this kernel ({release}) refuses the kernel program {program}: {source} (DBGOV_LOG=debug shows the verifier's words)"
     )]
     Load {
         program: &'static str,
@@ -113,6 +124,10 @@ pub struct Rings {
 
 impl Kernel {
     pub fn load(options: &LoadOptions) -> Result<(Kernel, Rings), KernelError> {
+        Kernel::load_here(options).map_err(|error| blame(error, kernel_version()))
+    }
+
+    fn load_here(options: &LoadOptions) -> Result<(Kernel, Rings), KernelError> {
         let cgroup = File::open(&options.cgroup_root).map_err(|source| KernelError::Cgroup {
             path: options.cgroup_root.clone(),
             source,
@@ -300,6 +315,21 @@ fn take_stale_away(bpffs: &Path) {
     }
 }
 
+/// What an old kernel refuses, it refuses for its age. It is tried all the same: distributions give old releases newer
+/// features.
+fn blame(error: KernelError, version: Option<(u32, u32)>) -> KernelError {
+    use KernelError::{Attach, Load, Map, Object};
+    let refused = matches!(error, Load { .. } | Attach { .. } | Object(_) | Map { .. });
+    if refused && version.is_some_and(|version| version < OLDEST_KERNEL) {
+        KernelError::TooOld {
+            release: kernel_release(),
+            source: Box::new(error),
+        }
+    } else {
+        error
+    }
+}
+
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
@@ -317,4 +347,25 @@ fn take<T>(
 ) -> Result<T, KernelError> {
     let map = ebpf.take_map(name).ok_or(KernelError::Missing(name))?;
     wrap(map).map_err(|source| KernelError::Map { name, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_kernel_is_told_what_it_needs() {
+        let refusal = || KernelError::Map {
+            name: "PACKETS",
+            source: aya::maps::MapError::KeyNotFound,
+        };
+        let told = blame(refusal(), Some((5, 9))).to_string();
+        assert!(told.contains("too old: boot Linux 5.10 or newer"), "{told}");
+        for new in [Some((5, 10)), Some((6, 1)), None] {
+            assert!(matches!(blame(refusal(), new), KernelError::Map { .. }));
+        }
+        // Not the kernel's fault, and a newer one would not help.
+        let other = blame(KernelError::NoObject, Some((4, 18)));
+        assert!(matches!(other, KernelError::NoObject));
+    }
 }
