@@ -9,6 +9,7 @@
 //! evaluate   the question: every effect takes the first rule that matches it, the message the strictest
 //! explain    the same, told part by part
 //! check      rules that can never match
+//! trigger    what the kernel has to look for, so that nothing a rule would stop gets past it
 //! ```
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 mod time;
+pub mod trigger;
 mod verbs;
 
 use std::sync::Arc;

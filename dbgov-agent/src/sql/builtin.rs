@@ -283,7 +283,7 @@ const EVERYDAY: &[&str] = &[
 /// Functions that run a text as SQL, here or on another server, whatever the text may be: their call is an unknown
 /// effect too (9.15.3 mapping tables to XML; extensions dblink and tablefunc; full-text ts_stat and ts_rewrite).
 /// Sorted.
-const RUN_TEXT: &[&str] = &[
+pub const RUN_TEXT: &[&str] = &[
     "connectby",
     "crosstab",
     "crosstab2",

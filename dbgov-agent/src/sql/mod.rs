@@ -35,6 +35,7 @@ mod walk;
 
 use std::sync::Arc;
 
+pub use builtin::RUN_TEXT;
 pub use cache::FactsCache;
 pub use change::{Change, NewValue, Tracked};
 pub use collector::Effect;
