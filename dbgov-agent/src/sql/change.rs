@@ -5,11 +5,26 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// PREPARE: what EXECUTE of the name will run. Names are folded; the text is that of the statement behind AS.
-    Prepare { name: Box<str>, text: Box<str> },
+    Prepare {
+        name: Box<str>,
+        text: Box<str>,
+    },
     /// EXECUTE, also in EXPLAIN ANALYZE and CREATE TABLE AS: runs the text remembered under the name.
-    Execute { name: Box<str> },
+    Execute {
+        name: Box<str>,
+    },
     /// DEALLOCATE of one name, or (`None`) of all of them, which DISCARD ALL does too.
-    Deallocate { name: Option<Box<str>> },
+    Deallocate {
+        name: Option<Box<str>>,
+    },
+    /// DECLARE CURSOR: what FETCH from the name reads. The text is that of the query.
+    Declare {
+        name: Box<str>,
+        text: Box<str>,
+    },
+    Fetch {
+        name: Box<str>,
+    },
     /// SET, RESET, DISCARD ALL, `set_config()`.
     Set {
         setting: Tracked,

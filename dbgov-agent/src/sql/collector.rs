@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::builtin;
-use super::change::Change;
+use super::change::{Change, NewValue, Tracked};
 use super::name::{Object, ObjectKind};
 use super::verb::Verb;
 
@@ -99,6 +99,30 @@ impl Collector {
         }
     }
 
+    pub(crate) fn set(&mut self, setting: Tracked, value: NewValue, local: bool) {
+        self.change(Change::Set {
+            setting,
+            value,
+            local,
+        });
+    }
+
+    /// Some parameter is set, nobody knows which or to what.
+    pub(crate) fn set_all_computed(&mut self) {
+        for &setting in Tracked::ALL {
+            self.set(setting, NewValue::Computed, false);
+        }
+    }
+
+    /// Code that may or may not run sets a parameter, or leaves it.
+    pub(crate) fn compute_sets(&mut self) {
+        for change in &mut self.changes {
+            if let Change::Set { value, .. } = change {
+                *value = NewValue::Computed;
+            }
+        }
+    }
+
     pub(crate) fn push(&mut self, mut effect: Effect) {
         // Everyone calls count() and now(): an effect, but no news for the record.
         let everyday =
@@ -142,17 +166,31 @@ impl Collector {
         self.literal_dependent |= other.literal_dependent;
     }
 
+    /// Effects of a text that was not read as what it is.
+    pub(crate) fn absorb_uncertain(&mut self, mut other: Collector) {
+        for effect in &mut other.effects {
+            effect.uncertain = true;
+        }
+        other.seen.clear();
+        self.absorb(other);
+    }
+
     pub(crate) fn any(&self, flag: impl Fn(&Effect) -> bool) -> bool {
         self.effects.iter().any(flag)
+    }
+
+    /// The relations of its effects.
+    pub(crate) fn relations(&self) -> impl Iterator<Item = &Object> {
+        self.effects
+            .iter()
+            .filter_map(|effect| effect.object.as_ref())
+            .filter(|object| object.kind == ObjectKind::Relation)
     }
 
     /// Names of relations in order of first appearance.
     pub(crate) fn tables(&self) -> Vec<Box<str>> {
         let mut seen = HashSet::new();
-        self.effects
-            .iter()
-            .filter_map(|effect| effect.object.as_ref())
-            .filter(|object| object.kind == ObjectKind::Relation)
+        self.relations()
             .filter(|object| seen.insert((object.schema.as_deref(), &*object.name)))
             .map(|object| object.to_string().into())
             .collect()

@@ -1,17 +1,14 @@
-//! What tokens could mean: for statements no reader knows, and for code in function bodies, whose languages are not read.
+//! What tokens could mean: for statements and code that no reader knows.
 
+use super::body::{self, Language};
+use super::builtin;
+use super::change::Change;
 use super::collector::{Collector, Effect};
 use super::cursor::Cursor;
-use super::lexer::{Kind, Lexer, Token};
+use super::lexer::Kind;
 use super::name::{Object, ObjectKind};
-use super::query;
+use super::statement::Source;
 use super::verb::Verb;
-
-/// How deep code stands in strings of code.
-const NESTED_BODIES_MAX: u8 = 2;
-
-/// Bytes of one body that are looked at. Past it the code is unknown.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Verbs of words that can stand anywhere in a statement.
 const ANYWHERE: &[(&str, Verb)] = &[
@@ -104,7 +101,12 @@ fn verb_of(word: &str, list: &[(&str, Verb)]) -> Option<Verb> {
 }
 
 /// A statement that could not be read.
-pub(crate) fn unparsed(statement: Cursor<'_>, found: &mut Collector) {
+pub(crate) fn unparsed(
+    source: &Source<'_>,
+    statement: Cursor<'_>,
+    found: &mut Collector,
+    depth: u8,
+) {
     found.push(Effect::uncertain(Verb::Unknown, None));
     let mut rest = statement;
     let without_where = without_where(statement);
@@ -115,6 +117,7 @@ pub(crate) fn unparsed(statement: Cursor<'_>, found: &mut Collector) {
         } else if let Some(verb) = verb_of(word, FIRST) {
             found.push(Effect::uncertain(verb, None));
         }
+        changes(word, rest, found);
     }
     while let Some(token) = rest.peek() {
         if token.kind == Kind::Word
@@ -123,13 +126,39 @@ pub(crate) fn unparsed(statement: Cursor<'_>, found: &mut Collector) {
             act(verb, rest, &without_where, found);
         }
         // The body of a DO or a function that could not be read.
-        if has_body && token.kind == Kind::DollarString {
-            body(token, rest.text, found);
+        if has_body && token.kind.is_string() {
+            let mut inner = Collector::default();
+            body::string(source, token, Language::Plpgsql, &mut inner, depth);
+            found.absorb_uncertain(inner);
         }
-        if let Some(table) = relation(rest) {
-            found.push(Effect::uncertain(Verb::Unknown, Some(table)));
-        }
+        relations(rest, Verb::Unknown, found);
+        call(rest, found);
         rest.next();
+    }
+}
+
+/// What a statement may leave to its session that could not be read.
+fn changes(first: &str, statement: Cursor<'_>, found: &mut Collector) {
+    let mut rest = statement;
+    rest.next();
+    match first.to_ascii_lowercase().as_str() {
+        "set" | "reset" | "discard" => found.set_all_computed(),
+        "prepare" => {
+            let name = rest.ident();
+            if let (Ok(name), true) = (name, rest.skip_past("as")) {
+                found.change(Change::Prepare {
+                    name: name.into(),
+                    text: rest.written().into(),
+                });
+            }
+        }
+        "execute" => {
+            if let Ok(name) = rest.ident() {
+                found.change(Change::Execute { name: name.into() });
+            }
+        }
+        "deallocate" => found.change(Change::Deallocate { name: None }),
+        _ => {}
     }
 }
 
@@ -145,34 +174,8 @@ fn copy(statement: Cursor<'_>, found: &mut Collector) {
     }
 }
 
-/// Code among the tokens of a statement.
+/// Code that could not be read.
 pub(crate) fn code(statement: Cursor<'_>, found: &mut Collector) {
-    code_at(statement, found, 0);
-}
-
-/// Code in a string.
-pub(crate) fn body(token: Token, text: &str, found: &mut Collector) {
-    body_at(token, text, found, 0);
-}
-
-fn body_at(token: Token, text: &str, found: &mut Collector, depth: u8) {
-    found.literal_dependent = true;
-    let inside = query::literal(token, text);
-    if depth > NESTED_BODIES_MAX || inside.len() > BODY_BYTES_MAX {
-        return found.dynamic();
-    }
-    let tokens: Vec<Token> = Lexer::new(&inside).collect();
-    code_at(
-        Cursor {
-            text: &inside,
-            tokens: &tokens,
-        },
-        found,
-        depth,
-    );
-}
-
-fn code_at(statement: Cursor<'_>, found: &mut Collector, depth: u8) {
     let mut rest = statement;
     let without_where = without_where(statement);
     let mut previous = "";
@@ -185,37 +188,94 @@ fn code_at(statement: Cursor<'_>, found: &mut Collector, depth: u8) {
         if word.eq_ignore_ascii_case("perform") {
             found.push(Effect::uncertain(Verb::Select, None));
         } else if word.eq_ignore_ascii_case("execute") {
-            execute(rest, found, depth);
+            execute(rest, found);
         } else if let Some(verb) = verb_of(word, ANYWHERE)
             && IN_CODE.contains(&verb)
             && !is_clause(previous)
         {
             act(verb, rest, &without_where, found);
         }
-        if !previous.eq_ignore_ascii_case("delete")
-            && let Some(table) = relation(rest)
-        {
-            found.push(Effect::uncertain(Verb::Select, Some(table)));
+        if !previous.eq_ignore_ascii_case("delete") {
+            relations(rest, Verb::Select, found);
         }
+        call(rest, found);
         previous = word;
         rest.next();
     }
 }
 
-/// EXECUTE in code runs a text: of a literal its effects, of anything else nobody knows what. In a trigger's definition
-/// and in GRANT it is no statement.
-fn execute(mut rest: Cursor<'_>, found: &mut Collector, depth: u8) {
+/// EXECUTE in code runs a text nobody knows. In a trigger's definition and in GRANT it is no statement.
+fn execute(mut rest: Cursor<'_>, found: &mut Collector) {
     rest.next();
-    if rest.is("function") || rest.is("procedure") || rest.is("on") {
+    if !rest.is("function") && !rest.is("procedure") && !rest.is("on") {
+        found.dynamic();
+    }
+}
+
+/// `name(`, where that is no list of columns and no keyword's.
+fn call(here: Cursor<'_>, found: &mut Collector) {
+    const NO_FUNCTION: &[&str] = &[
+        "all",
+        "and",
+        "any",
+        "array",
+        "as",
+        "by",
+        "case",
+        "check",
+        "columns",
+        "conflict",
+        "distinct",
+        "else",
+        "except",
+        "exists",
+        "filter",
+        "from",
+        "group",
+        "having",
+        "if",
+        "in",
+        "index",
+        "insert",
+        "interval",
+        "into",
+        "is",
+        "join",
+        "key",
+        "lateral",
+        "like",
+        "limit",
+        "not",
+        "on",
+        "or",
+        "over",
+        "partition",
+        "primary",
+        "references",
+        "returning",
+        "select",
+        "set",
+        "similar",
+        "some",
+        "table",
+        "then",
+        "to",
+        "union",
+        "unique",
+        "using",
+        "values",
+        "when",
+        "where",
+        "with",
+    ];
+    let mut rest = here;
+    let quoted = here.peek().is_some_and(|token| token.kind != Kind::Word);
+    if !quoted && NO_FUNCTION.iter().any(|word| here.is(word)) {
         return;
     }
-    let literal = rest.next().filter(|token| token.kind.is_string());
-    let whole = rest.peek().is_none_or(|next| {
-        next.kind == Kind::Semicolon || ["into", "using", "loop"].iter().any(|word| rest.is(word))
-    });
-    match literal {
-        Some(token) if whole => body_at(token, rest.text, found, depth + 1),
-        _ => found.dynamic(),
+    let Ok(name) = rest.ident() else { return };
+    if rest.peek().is_some_and(|token| token.kind == Kind::LParen) {
+        builtin::call_uncertain(Object::bare(ObjectKind::Function, &name), found);
     }
 }
 
@@ -259,21 +319,34 @@ fn act(verb: Verb, mut rest: Cursor<'_>, without_where: &[u32], found: &mut Coll
     });
 }
 
-/// The name behind FROM or JOIN, unless it is a function's.
-fn relation(mut rest: Cursor<'_>) -> Option<Object> {
-    if !rest.eat_one_of(&["from", "join"]) {
-        return None;
+/// The names behind FROM, JOIN or USING, unless they are functions'.
+fn relations(mut rest: Cursor<'_>, verb: Verb, found: &mut Collector) {
+    const NO_NAME: &[&str] = &["select", "lateral", "where", "values", "rows"];
+    if !rest.eat_one_of(&["from", "join", "using"]) {
+        return;
     }
-    rest.eat("only");
-    if ["select", "lateral", "where", "values"]
-        .iter()
-        .any(|word| rest.is(word))
-    {
-        return None;
+    loop {
+        rest.eat("only");
+        if NO_NAME.iter().any(|word| rest.is(word)) {
+            return;
+        }
+        let Ok(name) = rest.name(ObjectKind::Relation) else {
+            return;
+        };
+        if rest.peek().is_some_and(|token| token.kind == Kind::LParen) {
+            return;
+        }
+        found.push(Effect::uncertain(verb, Some(name)));
+        // An alias, and the next of the list.
+        rest.eat_star();
+        rest.eat("as");
+        if rest.peek().is_some_and(|token| token.kind.is_ident()) {
+            rest.next();
+        }
+        if !rest.eat_kind(Kind::Comma) {
+            return;
+        }
     }
-    let name = rest.name(ObjectKind::Relation).ok()?;
-    let call = rest.peek().is_some_and(|token| token.kind == Kind::LParen);
-    (!call).then_some(name)
 }
 
 /// Where the UPDATEs and DELETEs stand (bytes of the text, ascending) that no WHERE follows: none before the next
