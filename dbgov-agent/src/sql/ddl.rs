@@ -350,6 +350,9 @@ fn index(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector) -> Re
         found.on(Verb::Create, name);
     }
     calls(source, rest, found);
+    if rest.skip_past("where") {
+        expressions(source, rest, found);
+    }
     Ok(())
 }
 
@@ -433,11 +436,15 @@ fn rule(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth:
     }
     found.on(Verb::Create, rest.name(ObjectKind::Relation)?);
     found.on(Verb::Create, name);
-    let condition = rest;
+    let mut condition = rest;
     if !rest.skip_past("do") {
         return Err(Unread);
     }
-    calls(source, condition.up_to(rest), found);
+    condition = condition.up_to(rest);
+    condition.strip_end("do");
+    if condition.eat("where") {
+        expressions(source, condition, found);
+    }
     rest.eat_one_of(&["also", "instead"]);
     if rest.eat("nothing") {
         return rest.end();
@@ -467,12 +474,15 @@ fn statistics(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector) 
         found.on(Verb::Create, rest.name(ObjectKind::Other)?);
     }
     rest.skip_parens();
-    let list = rest;
+    rest.expect("on")?;
+    let mut list = rest;
     if !rest.skip_past("from") {
         return Err(Unread);
     }
+    list = list.up_to(rest);
+    list.strip_end("from");
     found.on(Verb::Create, rest.name(ObjectKind::Relation)?);
-    calls(source, list.up_to(rest), found);
+    expressions(source, list, found);
     Ok(())
 }
 

@@ -28,7 +28,8 @@ pub(crate) fn other_words(folded: &str, rest: &mut Cursor<'_>, converted: &mut V
             converted.extend([word("select"), Sql::Mul, word("from")]);
         }
         // FROM ONLY t: sqlparser takes the reserved word for a table. But FETCH FIRST 1 ROWS ONLY.
-        "only" => return !is(last, &["row", "rows"]),
+        "only" if is(last, &["row", "rows"]) => return false,
+        "only" => converted.extend(name_in_parens(rest)),
         // WHERE CURRENT OF cursor: a condition that depends on data.
         "current" if is(last, &["where"]) && rest.eat("of") => {
             if rest.ident().is_err() {
@@ -39,6 +40,7 @@ pub(crate) fn other_words(folded: &str, rest: &mut Cursor<'_>, converted: &mut V
         "collate" => return rest.parts().is_ok(),
         "collation" if opens || rest.eat("for") => converted.push(word("pg_collation_for")),
         "variadic" => return matches!(last, Some(Sql::LParen | Sql::Comma)),
+        "isnull" | "notnull" if is(last, &["as"]) => return false,
         "isnull" => converted.extend([word("is"), word("null")]),
         "notnull" => converted.extend([word("is"), word("not"), word("null")]),
         "symmetric" | "asymmetric" => return is(last, &["between"]),
@@ -67,6 +69,28 @@ pub(crate) fn other_words(folded: &str, rest: &mut Cursor<'_>, converted: &mut V
         _ => return false,
     }
     true
+}
+
+/// `(schema.name)`, without the parentheses.
+fn name_in_parens(rest: &mut Cursor<'_>) -> Vec<Sql> {
+    let mut after = *rest;
+    if !after.eat_kind(Kind::LParen) {
+        return Vec::new();
+    }
+    match after.parts() {
+        Ok(parts) if after.eat_kind(Kind::RParen) => {
+            *rest = after;
+            let mut name = Vec::new();
+            for part in parts {
+                if !name.is_empty() {
+                    name.push(Sql::Period);
+                }
+                name.push(Sql::make_word(&part, Some('"')));
+            }
+            name
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// `, column[1] = value` of an UPDATE: the column alone, which a comma has been passed over in front of.
