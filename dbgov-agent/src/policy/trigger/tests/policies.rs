@@ -47,6 +47,7 @@ pub(super) fn rule(name: &str, action: Action) -> Rule {
         verbs: None,
         tables: Vec::new(),
         functions: Vec::new(),
+        settings: Vec::new(),
         schemas: Vec::new(),
         missing_where: None,
         server_side: None,
