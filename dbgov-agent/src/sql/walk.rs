@@ -165,6 +165,16 @@ fn text(argument: Option<&FunctionArg>) -> Option<&str> {
     }
 }
 
+fn updates_on_conflict(insert: &Insert) -> bool {
+    matches!(
+        &insert.on,
+        Some(OnInsert::OnConflict(OnConflict {
+            action: OnConflictAction::DoUpdate(_),
+            ..
+        }))
+    )
+}
+
 impl Visitor for Walker<'_> {
     type Break = ();
 
@@ -177,6 +187,10 @@ impl Visitor for Walker<'_> {
                 self.found.verb(Verb::Insert);
                 if let TableObject::TableName(name) = &insert.table {
                     self.on(Verb::Insert, ObjectKind::Relation, name);
+                    // The server asks for the right to update as well.
+                    if updates_on_conflict(insert) {
+                        self.on(Verb::Update, ObjectKind::Relation, name);
+                    }
                 }
             }
             Statement::Update(update) => {
