@@ -20,7 +20,7 @@ use dbgov_common::gate::{
 use dbgov_tests::{Result, target_dir, wait_for};
 
 use segment::{ACK, FIN, Segment, URG};
-use stand::{Bpffs, QUIET, Stand, TIMEOUT, automaton, boot_ns, load};
+use stand::{Bpffs, QUIET, RING_BYTES, Stand, TIMEOUT, automaton, boot_ns, load};
 
 #[test]
 fn what_does_not_trigger_passes_and_is_recorded_as_before() -> Result<()> {
@@ -692,6 +692,98 @@ fn every_program_for_older_kernels_loads_here_too() -> Result<()> {
             "{name}: {:?} instructions verified",
             program.info()?.verified_instruction_count()
         );
+    }
+    Ok(())
+}
+
+/// Run time of the ingress program for one request (its acknowledgement included), by the kernel's statistics.
+#[test]
+#[ignore = "measures, and says nothing about right or wrong"]
+fn cost_of_a_packet() -> Result<()> {
+    const PACKETS: u64 = 20_000;
+    let _enabled = aya::sys::enable_stats(aya::sys::Stats::RunTime)?;
+    let mut stand = Stand::new(CLASS_PASS)?;
+    let id = stand.kernel.programs();
+    let id = id
+        .iter()
+        .find(|(name, _)| name == "dbgov_ingress")
+        .expect("loaded")
+        .1;
+    let run_time = || -> Result<(u64, u64)> {
+        let program = aya::programs::loaded_programs()
+            .flatten()
+            .find(|program| program.id() == id)
+            .expect("attached");
+        Ok((program.run_time().as_nanos() as u64, program.run_count()))
+    };
+    println!(
+        "{:<10} {:>6} {:>12} {:>6}",
+        "", "bytes", "ns a request", "runs"
+    );
+    for round in 0..2 {
+        for (name, enforcing, class) in [
+            ("observe", 0, CLASS_PASS),
+            ("pass", 1, CLASS_PASS),
+            ("trigger", 1, CLASS_TRIGGER),
+            ("strict", 1, CLASS_STRICT),
+        ] {
+            for bytes in [16, 64, 256, 1024, 16_000] {
+                stand.configure(|config| (config.enforcing, config.class) = (enforcing, class))?;
+                stand.kernel.beat(boot_ns())?;
+                let mut conn = stand.connect()?;
+                conn.server.set_read_timeout(Some(Duration::from_secs(5)))?;
+                // A query without the word, of PostgreSQL's shape.
+                let mut text = vec![b'Q'];
+                text.extend((bytes as u32 - 1).to_be_bytes());
+                text.extend(
+                    b"select a, b from t where id = 1 and x > 2 "
+                        .iter()
+                        .cycle()
+                        .take(bytes - 5),
+                );
+                let startup = b"\0\0\0\x10\0\x03\0\0user\0me\0";
+                let mut exchange = |stand: &mut Stand, text: &[u8]| -> Result<()> {
+                    conn.send(text)?;
+                    if class == CLASS_STRICT {
+                        let seq = loop {
+                            stand.drain(&mut conn)?;
+                            if let Some((seq, ..)) = conn.seen.requests.pop() {
+                                break seq;
+                            }
+                        };
+                        conn.seen.requests.clear();
+                        stand.release(&conn, seq, text, true)?;
+                    }
+                    let mut back = vec![0; text.len()];
+                    conn.server.read_exact(&mut back)?;
+                    Ok(())
+                };
+                exchange(&mut stand, startup)?;
+                // The ring wakes its reader only when that has caught up: as in the agent, it does not here.
+                let gather = (RING_BYTES as usize / 2 / (bytes + 256)) as u64;
+                let packets = if class == CLASS_STRICT {
+                    PACKETS / 4
+                } else {
+                    PACKETS
+                };
+                let before = run_time()?;
+                for packet in 0..packets {
+                    exchange(&mut stand, &text)?;
+                    if class != CLASS_STRICT && packet % gather == 0 {
+                        while stand.rings.packets.next().is_some() {}
+                    }
+                }
+                let after = run_time()?;
+                let per_packet = |n: u64| n as f64 / packets as f64;
+                if round == 1 {
+                    println!(
+                        "{name:<10} {bytes:>6} {:>12.0} {:>6.1}",
+                        per_packet(after.0 - before.0),
+                        per_packet(after.1 - before.1)
+                    );
+                }
+            }
+        }
     }
     Ok(())
 }

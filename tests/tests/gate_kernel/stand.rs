@@ -21,7 +21,7 @@ use crate::segment::{ACK, FIN, Raw, Segment};
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// Long enough for a packet that passes to arrive.
 pub(crate) const QUIET: Duration = Duration::from_millis(120);
-const RING_BYTES: u32 = 1 << 20;
+pub(crate) const RING_BYTES: u32 = 1 << 20;
 
 /// A bpffs of the test's own.
 pub(crate) struct Bpffs {
