@@ -103,6 +103,10 @@ impl LineEncoder {
             write_member(line, b"\"agent\":", &record.agent)?;
             line.push(b',');
         }
+        if let Some(approval) = &record.approval {
+            write_member(line, b"\"approval\":", approval)?;
+            line.push(b',');
+        }
         if let Some(cancel) = &record.cancel {
             write_member(line, b"\"cancel\":", cancel)?;
             line.push(b',');
@@ -150,6 +154,9 @@ impl LineEncoder {
         line.extend_from_slice(record.kind.name().as_bytes());
         line.extend_from_slice(b"\",\"node\":");
         line.extend_from_slice(&self.node);
+        if !record.policy.is_empty() {
+            write_member(line, b",\"policy\":", &record.policy)?;
+        }
         write_optional(line, b",\"result\":", &record.result)?;
         write!(line, ",\"seq\":{}", self.last_seq + 1).map_err(serde_json::Error::io)?;
         if let Some(session) = &record.session {
@@ -159,7 +166,10 @@ impl LineEncoder {
         write_optional(line, b",\"statement\":", &record.statement)?;
         line.extend_from_slice(b",\"time\":\"");
         self.time.write(record.time_unix_ns, line);
-        write!(line, "\",\"v\":{RECORD_VERSION}}}").map_err(serde_json::Error::io)
+        write!(line, "\",\"v\":{RECORD_VERSION}").map_err(serde_json::Error::io)?;
+        write_optional(line, b",\"verdict\":", &record.verdict)?;
+        line.push(b'}');
+        Ok(())
     }
 }
 
