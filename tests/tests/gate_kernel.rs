@@ -684,7 +684,11 @@ fn an_observing_agent_takes_away_what_a_former_one_left() -> Result<()> {
 #[test]
 fn every_program_for_older_kernels_loads_here_too() -> Result<()> {
     let mut ebpf = aya::Ebpf::load_file(target_dir().join("ebpf/dbgov.bpf.o"))?;
-    for name in ["dbgov_ingress", "dbgov_ingress_bounded"] {
+    for name in [
+        "dbgov_ingress",
+        "dbgov_ingress_bounded",
+        "dbgov_ingress_ungated",
+    ] {
         let program: &mut aya::programs::CgroupSkb =
             ebpf.program_mut(name).expect("in the object").try_into()?;
         program.load()?;
