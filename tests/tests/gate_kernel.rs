@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dbgov_agent::capture::kernel::{AgentState, gate_off, gate_status};
+use dbgov_agent::capture::kernel::{AgentState, gate_off, gate_status, kernel_version};
 use dbgov_common::gate::{
     AUTOMATON_HIT, AUTOMATON_START, CLASS_PASS, CLASS_STRICT, CLASS_TRIGGER, FRAMED_STARTUP,
     FRAMED_TYPED,
@@ -684,11 +684,15 @@ fn an_observing_agent_takes_away_what_a_former_one_left() -> Result<()> {
 #[test]
 fn every_program_for_older_kernels_loads_here_too() -> Result<()> {
     let mut ebpf = aya::Ebpf::load_file(target_dir().join("ebpf/dbgov.bpf.o"))?;
-    for name in [
-        "dbgov_ingress",
-        "dbgov_ingress_bounded",
-        "dbgov_ingress_ungated",
+    let kernel = kernel_version().expect("a version");
+    for (name, since) in [
+        ("dbgov_ingress", (5, 17)),
+        ("dbgov_ingress_bounded", (5, 12)),
+        ("dbgov_ingress_ungated", (5, 10)),
     ] {
+        if kernel < since {
+            continue;
+        }
         let program: &mut aya::programs::CgroupSkb =
             ebpf.program_mut(name).expect("in the object").try_into()?;
         program.load()?;
@@ -789,5 +793,117 @@ fn cost_of_a_packet() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// TCP Fast Open (RFC 7413): the first packet carries data, and reaches the listening socket, before there is a
+/// connection.
+#[test]
+fn data_that_comes_with_the_handshake_is_gated_like_any_other() -> Result<()> {
+    // In a network namespace of its own, on a thread of its own: the setting is the namespace's.
+    std::thread::spawn(|| -> Result<()> {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+        let up = std::process::Command::new("ip")
+            .args(["link", "set", "lo", "up"])
+            .status()?;
+        assert!(up.success());
+        // Client, server, without cookies, for every listener (ip-sysctl).
+        std::fs::write("/proc/sys/net/ipv4/tcp_fastopen", "1543")?;
+        for class in [CLASS_PASS, CLASS_STRICT] {
+            let mut stand = Stand::new(class)?;
+            if class == CLASS_PASS {
+                stand.configure(|config| config.enforcing = 0)?;
+            }
+            let server = match stand.server {
+                std::net::SocketAddr::V4(server) => nix::sys::socket::SockaddrIn::from(server),
+                std::net::SocketAddr::V6(_) => unreachable!("bound to an IPv4 address"),
+            };
+            use nix::sys::socket as sys;
+            use std::os::fd::AsRawFd;
+            let client = sys::socket(
+                sys::AddressFamily::Inet,
+                sys::SockType::Stream,
+                sys::SockFlag::SOCK_CLOEXEC,
+                None,
+            )?;
+            let fast = sys::MsgFlags::from_bits_retain(libc::MSG_FASTOPEN);
+            sys::sendto(client.as_raw_fd(), b"drop early", &server, fast)?;
+            let (mut accepted, _) = stand.listener.accept()?;
+            accepted.set_read_timeout(Some(Duration::from_millis(1500)))?;
+            let got = accepted.read(&mut [0; 64]);
+            if class == CLASS_PASS {
+                assert_eq!(got?, 10, "fast open works here");
+            } else {
+                assert!(got.is_err(), "it was held: {got:?}");
+                assert!(stand.kernel.counters().gate_held > 0);
+            }
+        }
+        Ok(())
+    })
+    .join()
+    .expect("no panic")
+}
+
+/// Connections in parallel, statements cut at random: what triggers waits for the agent, everything arrives once.
+#[test]
+fn many_connections_at_once_keep_their_order() -> Result<()> {
+    const CONNECTIONS: usize = 8;
+    const STATEMENTS: usize = 400;
+    let mut stand = Stand::new(CLASS_TRIGGER)?;
+    let mut conns = Vec::new();
+    for _ in 0..CONNECTIONS {
+        conns.push(stand.connect()?);
+    }
+    let mut threads = Vec::new();
+    let expected: Vec<u8> = (0..STATEMENTS)
+        .flat_map(|n| format!("{} {n};", ["select", "drop", "insert"][n % 3]).into_bytes())
+        .collect();
+    for (index, conn) in conns.iter().enumerate() {
+        let mut client = conn.client.try_clone()?;
+        let text = expected.clone();
+        threads.push(std::thread::spawn(move || -> Result<()> {
+            let mut at = 0;
+            for step in 1.. {
+                let to = (at + 1 + (step * (index + 7)) % 23).min(text.len());
+                std::io::Write::write_all(&mut client, &text[at..to])?;
+                at = to;
+                if at == text.len() {
+                    break;
+                }
+            }
+            Ok(())
+        }));
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let mut done = 0;
+    while done < CONNECTIONS && std::time::Instant::now() < deadline {
+        while let Some(item) = stand.rings.packets.next() {
+            let captured = dbgov_agent::capture::event::captured(&item)?;
+            for conn in &mut conns {
+                conn.take(captured.clone());
+            }
+        }
+        done = 0;
+        for conn in &mut conns {
+            answer(&mut stand, conn)?;
+            done += usize::from(
+                conn.read_until(Duration::from_millis(1), expected.len())?
+                    .len()
+                    == expected.len(),
+            );
+        }
+    }
+    for thread in threads {
+        thread.join().expect("no panic")?;
+    }
+    for conn in &mut conns {
+        assert!(
+            conn.received()? == expected,
+            "the server read something else"
+        );
+    }
+    let counters = stand.kernel.counters();
+    assert!(counters.gate_held > 100, "{counters:?}");
+    println!("{counters:?}");
     Ok(())
 }

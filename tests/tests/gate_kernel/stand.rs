@@ -224,7 +224,7 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    fn take(&mut self, captured: Captured<'_>) {
+    pub(crate) fn take(&mut self, captured: Captured<'_>) {
         let seen = &mut self.seen;
         match captured {
             Captured::Open {
@@ -287,7 +287,7 @@ impl Conn {
     }
 
     /// What the server has read, after `time` or as soon as there are `bytes` of it.
-    fn read_until(&mut self, time: Duration, bytes: usize) -> Result<Vec<u8>> {
+    pub(crate) fn read_until(&mut self, time: Duration, bytes: usize) -> Result<Vec<u8>> {
         let deadline = Instant::now() + time;
         let mut buffer = [0; 65536];
         while Instant::now() < deadline && self.read.len() < bytes {
