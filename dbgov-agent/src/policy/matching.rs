@@ -45,7 +45,8 @@ pub(super) struct Text {
 pub(super) const WITH_WHERE: VerbSet = VerbSet::of(&[Verb::Update, Verb::Delete, Verb::Merge]);
 
 /// On a schema, a database or a role (DROP OWNED) these concern whatever is in it, without naming it.
-pub(super) const CONTAINING: VerbSet = VerbSet::of(&[Verb::Drop, Verb::Grant, Verb::Revoke, Verb::Reassign]);
+pub(super) const CONTAINING: VerbSet =
+    VerbSet::of(&[Verb::Drop, Verb::Grant, Verb::Revoke, Verb::Reassign]);
 
 /// With no table named these concern every one.
 pub(super) const EVERY_TABLE: VerbSet = VerbSet::of(&[Verb::Vacuum, Verb::Analyze, Verb::Cluster]);

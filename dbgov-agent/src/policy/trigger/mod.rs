@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! words      a rule -> needles, of which every text that the rule could stop has one
+//! names      names of objects, likewise
 //! needle     a word, a piece of a name, a byte, and what may stand around it
 //! states     needles -> a deterministic automaton over bytes
 //! ```
@@ -17,19 +18,21 @@
 //!   all of them are needles.
 #![forbid(unsafe_code)]
 
+mod names;
 mod needle;
 mod states;
 #[cfg(test)]
 mod tests;
 mod words;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use dbgov_common::gate::{AUTOMATON_HIT, AUTOMATON_START, Automaton};
 
 use super::{Rule, Settings};
-use needle::Needle;
+use needle::{Needle, Right};
 use states::{Matcher, Position};
 
 /// How the request bytes of a connection are looked at.
@@ -67,7 +70,10 @@ impl Trigger {
         if let Some((name, _)) = stopping.iter().find(|(_, action)| action.stops()) {
             return Trigger::Strict(Irreducible::Setting(name));
         }
-        let mut rules = rules.into_iter().filter(|rule| rule.action.stops()).peekable();
+        let mut rules = rules
+            .into_iter()
+            .filter(|rule| rule.action.stops())
+            .peekable();
         if rules.peek().is_none() {
             return Trigger::Pass;
         }
@@ -98,12 +104,12 @@ pub struct Words {
 }
 
 impl Words {
-    /// `None`: too many.
-    fn new(mut needles: Vec<Needle>) -> Option<Words> {
-        let mut known = std::collections::HashSet::new();
-        needles.retain(|needle| known.insert(needle.clone()));
-        [false, true].into_iter().find_map(|anywhere| {
-            let needles = &needles;
+    /// `None`: too many. The fewer states there is room for, the more is held.
+    fn new(needles: Vec<Needle>) -> Option<Words> {
+        let needles = without_repeated(needles);
+        let unguarded: Vec<Needle> = needles.iter().cloned().map(Needle::unguarded).collect();
+        let ways = [(&needles, false), (&unguarded, false), (&unguarded, true)];
+        ways.into_iter().find_map(|(needles, anywhere)| {
             let (automaton, states) = Matcher { needles, anywhere }.build()?;
             Some(Words {
                 needles: needles.clone(),
@@ -163,6 +169,19 @@ impl Words {
         }
         None
     }
+}
+
+/// Each once, and none that begins with another.
+fn without_repeated(mut needles: Vec<Needle>) -> Vec<Needle> {
+    let mut known = HashSet::new();
+    needles.retain(|needle| known.insert(needle.clone()));
+    let shorter: Vec<Needle> = needles
+        .iter()
+        .filter(|needle| needle.right == Right::Open)
+        .cloned()
+        .collect();
+    needles.retain(|needle| !shorter.iter().any(|other| other.includes(needle)));
+    needles
 }
 
 impl fmt::Debug for Words {

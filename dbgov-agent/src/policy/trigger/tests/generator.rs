@@ -92,6 +92,9 @@ const STATEMENTS: &[&str] = &[
     "create database @n",
     "create schema @n perform @f ( )",
     "create schema @n join @t",
+    "create ' perform @f ( )",
+    "create ' join @t",
+    "create $$ join @t",
     "alter table @t add column a int",
     "alter table only @t drop constraint @n",
     "alter table @t rename to @n",
@@ -155,6 +158,17 @@ const STATEMENTS: &[&str] = &[
     "set search_path to @n , public",
     "set local role @n",
     "set session authorization @n",
+    "set session session authorization default",
+    "set schema 'x'",
+    "set time zone 'UTC'",
+    "set names 'utf8'",
+    "set \"role\" to @n",
+    "set U&\"rol\\0065\" to @n",
+    "set work_mem = 1",
+    "set client_encoding to 'SJIS'",
+    "reset role",
+    "reset session authorization",
+    "select set_config ( E'\\x72ole' , 'x' , true )",
     "set transaction isolation level serializable",
     "set constraints all deferred",
     "set @n . x = 1",
@@ -187,6 +201,35 @@ const STATEMENTS: &[&str] = &[
     "select pg_read_file ( '/etc/passwd' )",
     "select pg_read_binary_file ( 'x' ) , pg_ls_dir ( '.' ) , pg_stat_file ( 'x' )",
     "select ts_stat ( 'select 1' )",
+    "select set_config ( @e , 'x' , true )",
+    "select \"set_config\" ( 'role' , @e , true )",
+    "update pg_settings set setting = 'x' where name = 'search_path'",
+    "explain ( \"analyze\" ) select @e",
+    "vacuum ( \"analyze\" true )",
+    "do language plperl 'x'",
+    "do language \"plpgsql\" 'begin perform 1; end'",
+    "create function @f ( ) returns int language c as 'x' , 'y'",
+    "create function @f ( ) returns int language plpython3u as 'x'",
+    "create view @n with ( security_barrier ) as values ( 1 )",
+    "create schema authorization @n create view @n as table @t",
+    "alter table @t attach partition @t default",
+    "alter table @t inherit @t",
+    "alter publication @n add table @t",
+    "create publication @n for table @t",
+    "create subscription @n connection 'x' publication @n",
+    "create server @n foreign data wrapper @n",
+    "create foreign table @t ( a int ) server @n",
+    "create aggregate @f ( int ) ( sfunc = @f , stype = int )",
+    "create domain @n as int check ( @f ( value ) )",
+    "create cast ( int as text ) with function @f ( int )",
+    "select lo_unlink ( 1 ) , lo_creat ( -1 ) , lo_put ( 1 , 0 , '' )",
+    "select * from @t tablesample system ( 1 )",
+    "select nextval ( '@t' ) , currval ( E'@t' )",
+    "select ( @e ) . * from @f ( @e ) with ordinality",
+    "select * from only @t natural join @t",
+    "with x as ( select 1 ) delete from @t using x returning *",
+    "with x ( a ) as materialized ( values ( 1 ) ) update @t set a = @e from x",
+    "insert into @t default values returning @f ( a )",
     "select pg_notify ( 'x' , 'y' )",
     "select current_setting ( 'x' )",
     "select nextval ( 'secrets' )",
@@ -232,8 +275,19 @@ pub(super) const TABLES: &[&str] = &[
 ];
 
 const FUNCTIONS: &[&str] = &[
-    "f", "now", "count", "lower", "pg_sleep", "pg_terminate_backend", "\"pg_sleep\"", "admin.purge", "PURGE",
-    "U&\"p\\0075rge\"", "purge_all", "set_config", "query_to_xml",
+    "f",
+    "now",
+    "count",
+    "lower",
+    "pg_sleep",
+    "pg_terminate_backend",
+    "\"pg_sleep\"",
+    "admin.purge",
+    "PURGE",
+    "U&\"p\\0075rge\"",
+    "purge_all",
+    "set_config",
+    "query_to_xml",
 ];
 
 const EXPRESSIONS: &[&str] = &[
@@ -264,29 +318,145 @@ const EXPRESSIONS: &[&str] = &[
 
 /// Words that an unread statement may have anywhere.
 const SOUP: &[&str] = &[
-    "select", "insert", "update", "delete", "merge", "truncate", "create", "alter", "drop", "grant", "revoke", "call",
-    "do", "execute", "prepare", "explain", "notify", "declare", "comment", "lock", "vacuum", "analyze", "analyse",
-    "cluster", "reindex", "refresh", "import", "reassign", "load", "checkpoint", "table", "values", "set", "reset",
-    "show", "discard", "begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "listen",
-    "unlisten", "deallocate", "fetch", "move", "close", "security", "copy", "from", "to", "into", "where", "using",
-    "join", "on", "for", "as", "with", "only", "if", "exists", "all", "(", ")", ",", ";", "=", "*", "+", "@t", "@f",
-    "@e", "@n", "role", "function", "language", "sql", "owned", "by", "default", "privileges", "atomic", "perform",
-    "return", "returning", "$$ delete from t $$", "'drop'", "program", "stdin", "label", "schema", "user", "of",
+    "select",
+    "insert",
+    "update",
+    "delete",
+    "merge",
+    "truncate",
+    "create",
+    "alter",
+    "drop",
+    "grant",
+    "revoke",
+    "call",
+    "do",
+    "execute",
+    "prepare",
+    "explain",
+    "notify",
+    "declare",
+    "comment",
+    "lock",
+    "vacuum",
+    "analyze",
+    "analyse",
+    "cluster",
+    "reindex",
+    "refresh",
+    "import",
+    "reassign",
+    "load",
+    "checkpoint",
+    "table",
+    "values",
+    "set",
+    "reset",
+    "show",
+    "discard",
+    "begin",
+    "start",
+    "commit",
+    "end",
+    "rollback",
+    "abort",
+    "savepoint",
+    "release",
+    "listen",
+    "unlisten",
+    "deallocate",
+    "fetch",
+    "move",
+    "close",
+    "security",
+    "copy",
+    "from",
+    "to",
+    "into",
+    "where",
+    "using",
+    "join",
+    "on",
+    "for",
+    "as",
+    "with",
+    "only",
+    "if",
+    "exists",
+    "all",
+    "(",
+    ")",
+    ",",
+    ";",
+    "=",
+    "*",
+    "+",
+    "@t",
+    "@f",
+    "@e",
+    "@n",
+    "role",
+    "function",
+    "language",
+    "sql",
+    "owned",
+    "by",
+    "default",
+    "privileges",
+    "atomic",
+    "perform",
+    "return",
+    "returning",
+    "$$ delete from t $$",
+    "'drop'",
+    "program",
+    "stdin",
+    "label",
+    "schema",
+    "user",
+    "of",
 ];
 
 /// What may stand between two tokens; every one has white space or ends what it is in.
 const GAPS: &[&str] = &[
-    " ", " ", " ", "\n", "\t", "\r\n", "\x0b", "\x0c", "  ", "/**/", " /* drop ; */ ", "/*/* nested */ */", "--\n",
-    " -- where 'x\n", "\n\n",
+    " ",
+    " ",
+    " ",
+    "\n",
+    "\t",
+    "\r\n",
+    "\x0b",
+    "\x0c",
+    "  ",
+    "/**/",
+    " /* drop ; */ ",
+    "/*/* nested */ */",
+    "--\n",
+    " -- where 'x\n",
+    "\n\n",
 ];
 
 /// What may stand directly before a keyword.
 const GLUE: &[&str] = &[
-    "", ";", " ; ", "(", "/**/", "\n", "--x\n", "1;", ";;", "\u{feff};", "/* é */", "\x0c",
+    "",
+    ";",
+    " ; ",
+    "(",
+    "/**/",
+    "\n",
+    "--x\n",
+    "1;",
+    ";;",
+    "\u{feff};",
+    "/* é */",
+    "\x0c",
 ];
 
 /// What may stand directly before a word in the middle.
-const INNER_GLUE: &[&str] = &["1", "'x'", "$$x$$", "$1", "\"q\"", ")", "1.5", "1e5", "E'\\''", "$a$b$a$", "+", "B'1'", ".5", "]", "0x1"];
+const INNER_GLUE: &[&str] = &[
+    "1", "'x'", "$$x$$", "$1", "\"q\"", ")", "1.5", "1e5", "E'\\''", "$a$b$a$", "+", "B'1'", ".5",
+    "]", "0x1",
+];
 
 pub(super) struct Generator {
     pub(super) dice: Dice,
@@ -314,7 +484,9 @@ impl Generator {
         } else {
             ""
         };
-        let after = self.dice.pick(&["", "", "", ";", ";\n", " ", " --", "/* x */", ";;"]);
+        let after = self
+            .dice
+            .pick(&["", "", "", ";", ";\n", " ", " --", "/* x */", ";;"]);
         format!("{before}{text}{after}")
     }
 
@@ -330,7 +502,9 @@ impl Generator {
     }
 
     fn soup(&mut self) -> String {
-        let words: Vec<&str> = (0..=self.dice.below(8)).map(|_| self.dice.pick(SOUP)).collect();
+        let words: Vec<&str> = (0..=self.dice.below(8))
+            .map(|_| self.dice.pick(SOUP))
+            .collect();
         self.render(&words.join(" "))
     }
 
@@ -352,7 +526,10 @@ impl Generator {
             12 => ("create rule @n as on update to @t do ( select 1 ;", ")"),
             13 => ("(", ")"),
             14 => ("create function @f ( ) returns int begin atomic", "; end"),
-            15 => ("create or replace function @f ( ) returns int return (", ")"),
+            15 => (
+                "create or replace function @f ( ) returns int return (",
+                ")",
+            ),
             16 => ("select * from (", ") x"),
             17 => return self.code(&inner),
             18 => return self.code(&inner),
@@ -382,10 +559,20 @@ impl Generator {
     fn code(&mut self, inner: &str) -> String {
         let block = self.block(inner);
         let body = self.literal(&block);
-        let template = self.dice.pick(&["do", "do language plpgsql", "do language 'plpgsql'"]);
+        let template = self
+            .dice
+            .pick(&["do", "do language plpgsql", "do language 'plpgsql'"]);
         let open = self.render(template);
-        let gap = if self.dice.one_in(3) { String::new() } else { self.gap() };
-        let close = if self.dice.one_in(4) { " language sql" } else { "" };
+        let gap = if self.dice.one_in(3) {
+            String::new()
+        } else {
+            self.gap()
+        };
+        let close = if self.dice.one_in(4) {
+            " language sql"
+        } else {
+            ""
+        };
         format!("{open}{gap}{body}{close}")
     }
 
@@ -398,12 +585,22 @@ impl Generator {
             "create function @f ( ) returns trigger as",
         ]);
         let open = self.render(open);
-        format!("{open}{}{body}{}", self.gap(), self.dice.pick(&["", " language plpgsql", " security definer"]))
+        format!(
+            "{open}{}{body}{}",
+            self.gap(),
+            self.dice
+                .pick(&["", " language plpgsql", " security definer"])
+        )
     }
 
     fn run_by_function(&mut self, inner: &str) -> String {
         let literal = self.literal(inner);
-        let spelled = ["\"query_to_xml\"", "Query_To_XML", "pg_catalog.ts_stat", "U&\"query\\005fto_xml\""];
+        let spelled = [
+            "\"query_to_xml\"",
+            "Query_To_XML",
+            "pg_catalog.ts_stat",
+            "U&\"query\\005fto_xml\"",
+        ];
         let function = if self.dice.one_in(3) {
             self.dice.pick(&spelled)
         } else {
@@ -480,7 +677,9 @@ impl Generator {
                     let expression = self.dice.pick(EXPRESSIONS);
                     self.render(expression)
                 }
-                word if word.starts_with(|c: char| c.is_ascii_alphabetic()) => self.cased(word, case),
+                word if word.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                    self.cased(word, case)
+                }
                 other => other.to_owned(),
             };
             if !text.is_empty() {
@@ -496,14 +695,22 @@ impl Generator {
             0 => word.to_ascii_uppercase(),
             1 => word
                 .chars()
-                .map(|c| if self.dice.one_in(2) { c.to_ascii_uppercase() } else { c })
+                .map(|c| {
+                    if self.dice.one_in(2) {
+                        c.to_ascii_uppercase()
+                    } else {
+                        c
+                    }
+                })
                 .collect(),
             _ => word.to_owned(),
         }
     }
 
     fn between(&mut self, before: &str, token: &str) -> String {
-        let glued = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$' || c == '\\');
+        let glued = |c: Option<char>| {
+            c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$' || c == '\\')
+        };
         if glued(before.chars().last()) && glued(token.chars().next()) || !self.dice.one_in(4) {
             return self.gap();
         }
@@ -531,7 +738,9 @@ impl Generator {
     /// The text as it comes over the wire, behind the end of another message. The bytes of a length are arbitrary but
     /// the first: what is any length's is this one's too.
     pub(super) fn message(&mut self, text: &str) -> Vec<u8> {
-        let mut bytes: Vec<u8> = (0..self.dice.below(6)).map(|_| self.letter_or_any()).collect();
+        let mut bytes: Vec<u8> = (0..self.dice.below(6))
+            .map(|_| self.letter_or_any())
+            .collect();
         let prepared = self.dice.one_in(2);
         bytes.push(if prepared { b'P' } else { b'Q' });
         let first = self.dice.byte() % 0x40;
@@ -559,7 +768,9 @@ impl Generator {
 
     /// Where a message is cut into packets.
     pub(super) fn cuts(&mut self, length: usize) -> Vec<usize> {
-        let mut cuts: Vec<usize> = (0..self.dice.below(4)).map(|_| self.dice.below(length + 1)).collect();
+        let mut cuts: Vec<usize> = (0..self.dice.below(4))
+            .map(|_| self.dice.below(length + 1))
+            .collect();
         cuts.sort_unstable();
         cuts
     }

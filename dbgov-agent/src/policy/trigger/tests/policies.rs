@@ -30,7 +30,27 @@ const TABLE_PATTERNS: &[&str] = &[
     "*",
 ];
 
-const FUNCTION_PATTERNS: &[&str] = &["pg_sleep", "pg_*", "purge", "admin.purge", "lo_*", "*", "set_config"];
+const FUNCTION_PATTERNS: &[&str] = &[
+    "pg_sleep",
+    "pg_*",
+    "purge",
+    "admin.purge",
+    "lo_*",
+    "*",
+    "set_config",
+];
+
+const SETTING_PATTERNS: &[&str] = &[
+    "role",
+    "session_*",
+    "search_path",
+    "timezone",
+    "work_mem",
+    "*",
+    "client_encoding",
+    "transaction*",
+    "all",
+];
 
 pub(super) fn rule(name: &str, action: Action) -> Rule {
     Rule {
@@ -39,6 +59,7 @@ pub(super) fn rule(name: &str, action: Action) -> Rule {
         verbs: None,
         tables: Vec::new(),
         functions: Vec::new(),
+        settings: Vec::new(),
         schemas: Vec::new(),
         missing_where: None,
         server_side: None,
@@ -88,6 +109,11 @@ fn random_rule(dice: &mut Dice, n: usize) -> Rule {
     if dice.one_in(6) {
         rule.functions = some(dice, FUNCTION_PATTERNS)
             .map(|text| NamePattern::new(text).unwrap())
+            .collect();
+    }
+    if dice.one_in(6) {
+        rule.settings = some(dice, SETTING_PATTERNS)
+            .map(|text| Glob::new(text).unwrap())
             .collect();
     }
     if dice.one_in(8) {
