@@ -148,9 +148,10 @@ impl Words {
         (state, None)
     }
 
-    /// A message with this statement (its text as on the wire, without the NUL) would be held.
+    /// A Parse with this statement (its text as on the wire, without the NUL) would be held.
     pub fn hits(&self, text: &[u8]) -> bool {
-        let (state, hit) = self.run(AUTOMATON_START, text);
+        let (state, _) = self.run(AUTOMATON_START, &[0]);
+        let (state, hit) = self.run(state, text);
         hit.is_some() || self.run(state, &[0]).1.is_some()
     }
 
@@ -161,7 +162,7 @@ impl Words {
             anywhere: self.anywhere,
         };
         let mut position = Position::default();
-        for &byte in text.iter().chain(&[0]) {
+        for &byte in [0].iter().chain(text).chain(&[0]) {
             match matcher.step(&position, byte) {
                 Ok(next) => position = next,
                 Err(needle) => return Some(&self.needles[needle].name),

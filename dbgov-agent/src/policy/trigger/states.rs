@@ -180,14 +180,11 @@ impl Matcher<'_> {
 
     fn step_ended(&self, needle: u16, byte: u8) -> Step<Item> {
         let letter = byte.to_ascii_lowercase();
-        let followers = (0u8..).zip(self.followers(needle));
+        let mut followers = (0u8..).zip(self.followers(needle));
         match self.needles[usize::from(needle)].right {
             _ if is_blank(byte) => Step::To(Item::Ended { needle }),
             Right::More if byte == 0 => Step::Gone,
-            _ => match followers
-                .filter(|(_, word)| word.as_bytes()[0] == letter)
-                .next()
-            {
+            _ => match followers.find(|(_, word)| word.as_bytes()[0] == letter) {
                 Some((word, _)) => Step::To(Item::Followed {
                     needle,
                     word,
