@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Merge, MergeAction,
-    ObjectName, Query, Select, SetExpr, Statement, TableFactor, TableObject, Value, Visitor,
+    Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Insert, Merge,
+    MergeAction, ObjectName, OnConflict, OnConflictAction, OnInsert, Query, Select, SetExpr,
+    Statement, TableFactor, TableObject, Value, Visitor,
 };
 
 use super::builtin;
