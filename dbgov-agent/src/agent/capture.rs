@@ -4,7 +4,6 @@
 //! hundred times a second under load, not once for each packet, and the kernel programs need not wake it (a ring
 //! buffer notifies only a reader that has caught up). Connects are read at once: their process may be gone soon.
 
-use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,10 +21,8 @@ use super::status::{GateStatus, HookStatus, KernelStatus, PolicyStatus, Shared};
 use super::{AgentError, journal_status, shown_servers, stop_record};
 use crate::audit::JournalHandle;
 use crate::audit::record::{GapBlock, Kind, Record};
-use crate::capture::discover::Scan;
 use crate::capture::event::{self, Captured, Control};
 use crate::capture::kernel::{Kernel, Rings};
-use crate::capture::netns::NetNs;
 use crate::clock::{Clock, boot_ns, unix_ns};
 use crate::config::PolicyMode;
 use crate::control::{self, Decided, Reply, Requests};
@@ -214,7 +211,7 @@ impl Capture {
             }
             if let Some(scan) = scan {
                 if let Some(gate) = &mut self.gate {
-                    gate.know_namespaces(namespaces(&scan));
+                    gate.know_servers(&scan.servers);
                 }
                 self.shared.update(|status| {
                     status.servers = shown_servers(&scan);
@@ -552,18 +549,6 @@ impl Capture {
         }
         Ok(())
     }
-}
-
-/// Where servers live, by the cookies of their network namespaces.
-fn namespaces(scan: &Scan) -> HashMap<u64, NetNs> {
-    let known = scan.servers.iter().filter_map(|server| {
-        let namespace = NetNs {
-            inode: server.netns_inode,
-            pid: server.process.pid,
-        };
-        Some((server.netns_cookie?, namespace))
-    });
-    known.collect()
 }
 
 /// Reads the control ring: who connects, and who begins to listen.
