@@ -11,7 +11,8 @@ use crate::clock::Clock;
 use crate::identity::{Process, identity};
 use crate::protocol::postgres::Decoder;
 use crate::protocol::{
-    Direction, Event, GapCause, Opaque, SessionFacts, Statement, Status, Text, TimeNs,
+    Direction, Event, GapCause, Opaque, SessionFacts, Statement, StatementResult, Status, Text,
+    TimeNs,
 };
 use crate::sql::{Dialect, FactsCache};
 
@@ -42,8 +43,9 @@ impl Recorder {
         self.records.len()
     }
 
-    pub fn take(&mut self) -> Vec<Record> {
-        std::mem::take(&mut self.records)
+    /// The records so far; what is not read of them is dropped.
+    pub fn take(&mut self) -> impl Iterator<Item = Record> + '_ {
+        self.records.drain(..)
     }
 }
 
@@ -139,11 +141,12 @@ impl Session {
             Event::Statement(statement) => self.statement(*statement, recorder),
             Event::Cancel { at, backend_pid } => {
                 let record = self.base(Kind::Cancel, at, recorder);
+                let cancel = CancelBlock {
+                    backend_pid,
+                    session: None,
+                };
                 recorder.push(Record {
-                    cancel: Some(CancelBlock {
-                        backend_pid,
-                        session: None,
-                    }),
+                    cancel: Some(cancel.into()),
                     ..record
                 });
             }
@@ -157,7 +160,7 @@ impl Session {
                     ..ErrorBlock::default()
                 };
                 recorder.push(Record {
-                    error: Some(error),
+                    error: Some(error.into()),
                     ..record
                 });
             }
@@ -173,7 +176,7 @@ impl Session {
                     ..ErrorBlock::default()
                 };
                 recorder.push(Record {
-                    error: Some(error),
+                    error: Some(error.into()),
                     ..record
                 });
             }
@@ -207,7 +210,7 @@ impl Session {
             ..GapBlock::default()
         };
         recorder.push(Record {
-            gap: Some(gap),
+            gap: Some(gap.into()),
             ..record
         });
     }
@@ -242,12 +245,12 @@ impl Session {
             statements: self.statements,
         };
         recorder.push(Record {
-            close: Some(close),
+            close: Some(close.into()),
             ..record
         });
     }
 
-    fn statement(&mut self, statement: Statement, recorder: &mut Recorder) {
+    fn statement(&mut self, mut statement: Statement, recorder: &mut Recorder) {
         // A statement shows that the session is open, whatever was missed of its beginning.
         self.announce(statement.sent_at, recorder);
         self.statements += 1;
@@ -257,7 +260,7 @@ impl Session {
         }
         let facts = Arc::clone(&statement.session);
         let mut record = self.base_with(Kind::Statement, statement.sent_at, facts, recorder);
-        record.result = Some(result_block(&statement));
+        record.result = Some(result_block(statement.sent_at, &mut statement.result));
         record.statement = Some(statement_block(statement, &mut recorder.facts));
         recorder.push(record);
     }
@@ -316,8 +319,8 @@ impl Session {
             Some(self.client_addr),
         );
         // Strings and numbers only: rendering them cannot fail.
-        let session = Rendered::new(session).ok()?;
-        let identity = Rendered::new(who).ok()?;
+        let session = Rendered::new(&session).ok()?;
+        let identity = Rendered::new(&who).ok()?;
         Some(Blocks {
             facts,
             session,
@@ -333,10 +336,9 @@ fn name(direction: Direction) -> &'static str {
     }
 }
 
-fn result_block(statement: &Statement) -> ResultBlock {
-    let result = &statement.result;
-    let (error, message) = match &result.error {
-        Some(error) => (Some(error.code.clone()), Some(error.message.clone())),
+fn result_block(sent_at: TimeNs, result: &mut StatementResult) -> ResultBlock {
+    let (error, message) = match result.error.take() {
+        Some(error) => (Some(error.code), Some(error.message)),
         None => (None, None),
     };
     ResultBlock {
@@ -344,12 +346,12 @@ fn result_block(statement: &Statement) -> ResultBlock {
         copy_out_bytes: result.copy_out_bytes,
         duration_us: result
             .finished_at
-            .map(|at| at.saturating_sub(statement.sent_at) / 1000),
+            .map(|at| at.saturating_sub(sent_at) / 1000),
         error,
         message,
         rows: result.rows,
         status: result.status.name(),
-        tags: result.tags.clone(),
+        tags: std::mem::take(&mut result.tags),
     }
 }
 

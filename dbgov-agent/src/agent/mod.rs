@@ -73,7 +73,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         .clone();
     let node = config.node();
     let control = Control::bind(&config.agent.control_socket)?;
-    let journal = open_journal(config, &node, display)?;
+    let mut journal = open_journal(config, &node, display)?;
     let options = LoadOptions {
         cgroup_root,
         packet_ring_bytes: config.capture.ring_bytes,
@@ -178,7 +178,8 @@ fn open_journal(
     {
         journal.set_observer(observer);
     }
-    let journal = JournalHandle::start(journal).map_err(|e| AgentError::Os("start a thread", e))?;
+    let mut journal =
+        JournalHandle::start(journal).map_err(|e| AgentError::Os("start a thread", e))?;
     journal.send(notes).map_err(|_| AgentError::WriterEnded)?;
     Ok(journal)
 }
