@@ -22,7 +22,7 @@ pub const CHANNEL_BATCHES: usize = 64;
 /// A batch of so many bytes is sent at once: about a hundred records, so that both threads find it in their caches.
 const BATCH_BYTES: usize = 64 * 1024;
 /// Written batches whose memory waits for the next ones.
-const USED_BATCHES: usize = 8;
+const USED_BATCHES: usize = 4;
 /// How long the thread sleeps when nothing is due; a new batch or the end wakes it at once.
 const IDLE: Duration = Duration::from_secs(3600);
 

@@ -169,7 +169,11 @@ pub(crate) fn write_key(tokens: &[Token], text: &str, key: &mut Vec<u8>) -> bool
         number_end = None;
         match token.kind {
             Kind::UnicodeIdent | Kind::UnicodeString | Kind::Other => return false,
-            Kind::Word => key.extend(written.iter().map(u8::to_ascii_lowercase)),
+            Kind::Word => {
+                let word_at = key.len();
+                key.extend_from_slice(written);
+                key[word_at..].make_ascii_lowercase();
+            }
             Kind::Number => {
                 key.push(b'0');
                 number_end = Some(token.end);
