@@ -13,10 +13,8 @@ pub struct Clock {
 impl Clock {
     /// For events stamped on the boot clock.
     pub fn boot() -> Self {
-        let boot = now_ns(ClockId::CLOCK_BOOTTIME);
-        let unix = now_ns(ClockId::CLOCK_REALTIME);
         Clock {
-            ahead_ns: i128::from(unix) - i128::from(boot),
+            ahead_ns: ahead_ns(boot_ns, unix_ns),
         }
     }
 
@@ -29,6 +27,21 @@ impl Clock {
     pub fn unix_ns(self, at: TimeNs) -> u64 {
         u64::try_from(i128::from(at) + self.ahead_ns).unwrap_or_default()
     }
+}
+
+/// A thread that another one interrupts between reading the two clocks would misdate records by that time, and the next
+/// measurement would turn time back. So the boot clock is read before and after, and the closest of a few readings counts.
+fn ahead_ns(mut boot_ns: impl FnMut() -> u64, mut unix_ns: impl FnMut() -> u64) -> i128 {
+    const READINGS: usize = 5;
+    let readings = std::iter::repeat_with(|| {
+        let (before, unix, after) = (boot_ns(), unix_ns(), boot_ns());
+        let took = after.saturating_sub(before);
+        (took, i128::from(unix) - i128::from(before + took / 2))
+    });
+    readings
+        .take(READINGS)
+        .min_by_key(|(took, _)| *took)
+        .map_or(0, |(_, ahead)| ahead)
 }
 
 /// Now, on the boot clock.
@@ -49,4 +62,32 @@ fn now_ns(clock: ClockId) -> u64 {
     (time.tv_sec() as u64)
         .saturating_mul(1_000_000_000)
         .saturating_add(time.tv_nsec() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn an_interruption_between_the_clocks_does_not_misdate() {
+        const AHEAD_NS: u64 = 1_000_000_000_000;
+        const INTERRUPTION_NS: u64 = 8_000_000;
+        let now = Cell::new(0u64);
+        let reads = Cell::new(0u32);
+        let tick = || {
+            reads.set(reads.get() + 1);
+            // Between the first reading of one clock and of the other.
+            let pause = if reads.get() == 2 {
+                INTERRUPTION_NS
+            } else {
+                40
+            };
+            now.set(now.get() + pause);
+            now.get()
+        };
+        let ahead = ahead_ns(tick, || tick() + AHEAD_NS);
+        assert!(ahead.abs_diff(i128::from(AHEAD_NS)) < 1_000, "{ahead}");
+    }
 }

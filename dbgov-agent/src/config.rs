@@ -39,8 +39,9 @@ pub struct Config {
     #[serde(rename = "server")]
     pub servers: Vec<ServerConfig>,
     pub audit: AuditConfig,
-    /// Known, so that it can be refused in words: this version decides nothing and must not seem to.
-    policy: Option<toml::Table>,
+    /// None: everything is allowed, and no record has a verdict.
+    pub policy: Option<PolicyConfig>,
+    /// Known, so that it can be refused in words: this version sends nothing and must not seem to.
     sink: Option<toml::Value>,
 }
 
@@ -95,7 +96,35 @@ impl Default for CaptureConfig {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// The policy file. In the file of the configuration, relative to its directory.
+    pub file: PathBuf,
+    #[serde(default)]
+    pub mode: PolicyMode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyMode {
+    #[default]
+    Enforce,
+    /// Verdicts are recorded, nothing is held.
+    Observe,
+}
+
+impl PolicyMode {
+    /// As in the record (`verdict.mode`).
+    pub fn name(self) -> &'static str {
+        match self {
+            PolicyMode::Enforce => "enforce",
+            PolicyMode::Observe => "observe",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerProtocol {
     Postgresql,
@@ -124,7 +153,8 @@ pub struct AuditConfig {
     pub flush_interval_ms: u64,
     /// ... and at most so many.
     pub flush_records_max: u32,
-    lossless: bool,
+    /// Slow clients down rather than lose records.
+    pub lossless: bool,
 }
 
 impl Default for AuditConfig {
@@ -157,32 +187,32 @@ impl Config {
     }
 
     pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-        let config: Config = toml::from_str(text).map_err(|source| ConfigError::Parse {
+        let mut config: Config = toml::from_str(text).map_err(|source| ConfigError::Parse {
             path: path.to_owned(),
             source: Box::new(source),
         })?;
-        match config.problem() {
-            Some(what) => Err(ConfigError::Value {
+        if let Some(what) = config.problem() {
+            return Err(ConfigError::Value {
                 path: path.to_owned(),
                 what,
-            }),
-            None => Ok(config),
+            });
         }
+        if let (Some(policy), Some(directory)) = (&mut config.policy, path.parent()) {
+            policy.file = directory.join(&policy.file);
+        }
+        Ok(config)
     }
 
     fn problem(&self) -> Option<String> {
-        for (section, present) in [
-            ("policy", self.policy.is_some()),
-            ("sink", self.sink.is_some()),
-        ] {
-            if present {
-                return Some(format!(
-                    "[{section}] is not in this version, which only observes and writes the journal: remove the section"
-                ));
-            }
+        if self.sink.is_some() {
+            return Some(
+                "[sink] is not in this version, which only writes the journal: remove the section"
+                    .to_owned(),
+            );
         }
-        if self.audit.lossless {
-            return Some("[audit] lossless = true needs the gate, which is not in this version: set it to false".to_owned());
+        let file = self.policy.as_ref().map(|policy| &policy.file);
+        if file.is_some_and(|file| file.as_os_str().is_empty()) {
+            return Some("[policy] file is empty: give the path of the policy".to_owned());
         }
         let ring = self.capture.ring_bytes;
         if !ring.is_power_of_two()
@@ -261,6 +291,21 @@ mod tests {
     }
 
     #[test]
+    fn the_policy_lies_beside_the_configuration() {
+        let config = |text| Config::parse(text, Path::new("/etc/dbgov/dbgov.toml")).unwrap();
+        let policy = config("[policy]\nfile = \"policy.toml\"").policy.unwrap();
+        assert_eq!(policy.file, Path::new("/etc/dbgov/policy.toml"));
+        assert_eq!(policy.mode, PolicyMode::Enforce);
+        let policy = config("[policy]\nfile = \"/p.toml\"\nmode = \"observe\"")
+            .policy
+            .unwrap();
+        assert_eq!(policy.file, Path::new("/p.toml"));
+        assert_eq!(policy.mode, PolicyMode::Observe);
+        assert!(config("").policy.is_none());
+        assert!(config("[audit]\nlossless = true").audit.lossless);
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, expected) in [
             ("[audit]\ndri = \"/x\"", "line 2, column 1"),
@@ -274,12 +319,13 @@ mod tests {
                 "[[server]]\nprotocol = \"oracle\"\nport = 1",
                 "unknown variant `oracle`, expected `postgresql`",
             ),
+            ("[policy]\nmode = \"enforce\"", "missing field `file`"),
+            ("[policy]\nfile = \"\"", "[policy] file is empty"),
             (
-                "[policy]\nfile = \"policy.toml\"",
-                "[policy] is not in this version",
+                "[policy]\nfile = \"p\"\nmode = \"watch\"",
+                "unknown variant `watch`, expected `enforce` or `observe`",
             ),
             ("[[sink]]\nname = \"siem\"", "[sink] is not in this version"),
-            ("[audit]\nlossless = true", "needs the gate"),
             ("[capture]\nring_bytes = 5000000", "power of two"),
             ("[agent", "line 1"),
         ] {

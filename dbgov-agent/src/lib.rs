@@ -6,6 +6,8 @@
 //! protocol   bytes -> sessions, statements, results (sans-IO)
 //! sql        statement text -> facts
 //! identity   who is behind the connection
+//! policy     (facts, identity) -> verdict
+//! gate       verdict -> release, rewrite, reset, wait for approval
 //! audit      record -> hash-chained journal on disk
 //! ```
 //!
@@ -20,8 +22,11 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod gate;
 pub mod identity;
+pub mod judge;
 pub mod pipeline;
+pub mod policy;
 pub mod protocol;
 pub mod replay;
 pub mod session;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use dbgov_agent::command;
+use dbgov_agent::gate::approvals::Decision;
 
 /// Shows what people, services and AI agents do to databases, from the kernel of the host.
 #[derive(Parser)]
@@ -36,13 +37,74 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Decide on statements that wait for approval; for root and the group dbgov
+    Approvals {
+        #[command(subcommand)]
+        command: ApprovalsCommand,
+    },
+    /// Look at a policy file, without an agent
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
     /// Read the audit journal
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Show the gate that is pinned in the kernel, or take it away
+    Gate {
+        #[command(subcommand)]
+        command: GateCommand,
+    },
     /// Run the pipeline on a pcap or pcapng file, without privileges; records to stdout
     Replay { file: PathBuf },
+}
+
+#[derive(Subcommand)]
+enum ApprovalsCommand {
+    /// Show the statements that wait
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a statement run
+    Approve {
+        id: String,
+        /// Why; it stands in the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Refuse a statement; its client is told
+    Deny {
+        id: String,
+        /// Why; it stands in the record, and the client is told
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// Say what is wrong with a policy, and which of its rules can never match; exit 0 unless something is wrong
+    Check { file: PathBuf },
+    /// Tell what a policy would do about a statement, and why
+    Test {
+        file: PathBuf,
+        #[command(flatten)]
+        case: Box<command::policy::Case>,
+    },
+}
+
+#[derive(Subcommand)]
+enum GateCommand {
+    /// Show what is pinned, whether it enforces and whether its agent is alive
+    Status {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take the gate away at once, whether an agent runs or not
+    Off,
 }
 
 #[derive(Subcommand)]
@@ -93,6 +155,21 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Run { quiet } => command::run::run(config, *quiet)?,
         Command::Status { json } => return command::status::run(config, *json),
         Command::Doctor { json } => return command::doctor::command(config, *json),
+        Command::Approvals { command } => match command {
+            ApprovalsCommand::List { json } => command::approvals::list(config, *json)?,
+            ApprovalsCommand::Approve { id, reason } => {
+                command::approvals::decide(config, id, Decision::Approve, reason.clone())?;
+            }
+            ApprovalsCommand::Deny { id, reason } => {
+                command::approvals::decide(config, id, Decision::Deny, reason.clone())?;
+            }
+        },
+        Command::Policy { command } => {
+            return match command {
+                PolicyCommand::Check { file } => command::policy::check(file),
+                PolicyCommand::Test { file, case } => command::policy::test(file, case),
+            };
+        }
         Command::Audit {
             command:
                 AuditCommand::Tail {
@@ -102,6 +179,12 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
                 },
         } => {
             command::tail::run(config, *lines, *follow, *json)?;
+        }
+        Command::Gate { command } => {
+            return match command {
+                GateCommand::Status { json } => command::gate::status(config, *json),
+                GateCommand::Off => command::gate::off(config, |_| Ok(false)),
+            };
         }
         Command::Replay { file } => command::replay::run(config, file)?,
     }

@@ -1,20 +1,27 @@
 //! One connection to a database: what the decoder finds in it becomes audit records.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::audit::record::{
-    self, CancelBlock, CloseBlock, ErrorBlock, GapBlock, Kind, Record, Rendered, ResultBlock,
-    StatementBlock,
+    self, ApprovalBlock, CancelBlock, CloseBlock, ErrorBlock, GapBlock, Kind, Record, Rendered,
+    ResultBlock, StatementBlock, VerdictBlock,
 };
 use crate::clock::Clock;
+use crate::config::PolicyMode;
 use crate::identity::{Process, identity};
+use crate::judge::{Judged, Rulebook, Who};
+use crate::policy::Message;
 use crate::protocol::postgres::Decoder;
 use crate::protocol::{
-    Direction, Event, GapCause, Opaque, SessionFacts, Statement, StatementResult, Status, Text,
-    TimeNs,
+    Direction, Event, GapCause, Opaque, Request, SessionFacts, Statement, StatementResult, Status,
+    Text, TimeNs,
 };
 use crate::sql::{Dialect, FactsCache};
+
+/// Verdicts that wait for the results of their messages: more than messages can wait for their answers.
+const VERDICTS_MAX: usize = 1 << 18;
 
 /// What sessions share on their way to records.
 pub struct Recorder {
@@ -23,6 +30,12 @@ pub struct Recorder {
     records: Vec<Record>,
     /// Statements that became records, since start.
     pub statements: u64,
+    /// The policy in force ...
+    pub rulebook: Option<Arc<Rulebook>>,
+    /// ... and whether its verdicts are carried out.
+    pub mode: PolicyMode,
+    /// The kernel's boot clock, for how long something was held; a capture file has none.
+    pub boot_clock: fn() -> TimeNs,
 }
 
 impl Recorder {
@@ -32,7 +45,14 @@ impl Recorder {
             facts: FactsCache::new(Dialect::Postgres),
             records: Vec::new(),
             statements: 0,
+            rulebook: None,
+            mode: PolicyMode::Observe,
+            boot_clock: || 0,
         }
+    }
+
+    pub fn now(&self) -> TimeNs {
+        (self.boot_clock)()
     }
 
     pub fn push(&mut self, record: Record) {
@@ -67,6 +87,25 @@ pub struct Session {
     errors: u64,
     pub request_lost_bytes: u64,
     pub response_lost_bytes: u64,
+    /// Verdicts on messages whose records are not written yet, by ascending number.
+    verdicts: VecDeque<Noted>,
+    /// What was judged and not yet taken by the gate.
+    judged: Vec<Judgement>,
+    /// Something the rules ask for is newly known.
+    changed: bool,
+}
+
+/// A verdict that waits for the result of its message.
+struct Noted {
+    number: u64,
+    block: Box<VerdictBlock>,
+}
+
+/// A message, or bytes that are none, with the verdict on it.
+pub struct Judgement {
+    /// Absent where the verdict is on the connection as it is: opaque, malformed.
+    pub request: Option<Box<Request>>,
+    pub judged: Judged,
 }
 
 /// The rendered parts of a record that stay the same while nothing about the session changes.
@@ -101,7 +140,14 @@ impl Session {
             errors: 0,
             request_lost_bytes: 0,
             response_lost_bytes: 0,
+            verdicts: VecDeque::new(),
+            judged: Vec::new(),
+            changed: false,
         }
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     pub fn opened_at(&self) -> TimeNs {
@@ -116,6 +162,7 @@ impl Session {
     pub fn set_client(&mut self, client: Arc<Process>) {
         self.client = Some(client);
         self.blocks = None;
+        self.changed = true;
     }
 
     pub fn set_server_pid(&mut self, pid: u32) {
@@ -133,8 +180,10 @@ impl Session {
     fn event(&mut self, event: Event, recorder: &mut Recorder) {
         match event {
             Event::Session { at, facts } => {
+                self.changed = true;
                 if facts.opaque.is_some() {
                     self.announce(at, recorder);
+                    self.judge_bytes(Message::Opaque, at, recorder);
                 }
             }
             Event::Authenticated { at } => self.announce(at, recorder),
@@ -169,7 +218,11 @@ impl Session {
                 direction,
                 reason,
             } => {
-                let record = self.base(Kind::ProtocolError, at, recorder);
+                self.changed = true;
+                let mut record = self.base(Kind::ProtocolError, at, recorder);
+                if direction == Direction::Request {
+                    record.verdict = self.judge_bytes(Message::Malformed, at, recorder);
+                }
                 let error = ErrorBlock {
                     direction: Some(name(direction)),
                     reason: Some(reason.to_owned()),
@@ -187,7 +240,143 @@ impl Session {
                 cause,
             } => self.gap(at, direction, bytes, cause, recorder),
             Event::Terminate { .. } => self.terminated = true,
+            Event::Request(request) => self.judge(request, recorder),
         }
+    }
+
+    /// Takes what was judged since the last time.
+    pub fn take_judged(&mut self) -> Vec<Judgement> {
+        std::mem::take(&mut self.judged)
+    }
+
+    /// Whether something the rules ask for became known since the last time.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// `identity.name` of the record.
+    pub fn requester(&self) -> String {
+        let user = self.decoder.facts().user.as_deref();
+        identity(self.client.as_deref(), user, Some(self.client_addr)).name
+    }
+
+    fn judge(&mut self, request: Box<Request>, recorder: &mut Recorder) {
+        let Some(rulebook) = recorder.rulebook.clone() else {
+            return;
+        };
+        // What was decided but is never recorded: a Parse that succeeded. Its number is below that of what is answered.
+        if self.verdicts.len() >= VERDICTS_MAX {
+            self.verdicts.pop_front();
+        }
+        let facts = Arc::clone(&request.session);
+        let evidence = self.evidence();
+        let who = Who {
+            identity: evidence.as_deref(),
+            client_addr: self.client_addr.ip(),
+            facts: &facts,
+            unix_ns: recorder.clock.unix_ns(request.at),
+        };
+        let judged = rulebook.judge(&request, &who, &mut self.decoder, &mut recorder.facts);
+        self.verdicts.push_back(Noted {
+            number: request.number,
+            block: judged.block(recorder.mode),
+        });
+        self.judged.push(Judgement {
+            request: Some(request),
+            judged,
+        });
+    }
+
+    /// The verdict on bytes that are no statement, and what of it the record has.
+    fn judge_bytes(
+        &mut self,
+        message: Message<'_>,
+        at: TimeNs,
+        recorder: &Recorder,
+    ) -> Option<Box<VerdictBlock>> {
+        let rulebook = recorder.rulebook.as_ref()?;
+        let evidence = self.evidence();
+        let who = Who {
+            identity: evidence.as_deref(),
+            client_addr: self.client_addr.ip(),
+            facts: self.decoder.facts(),
+            unix_ns: recorder.clock.unix_ns(at),
+        };
+        let judged = rulebook.judge_bytes(message, &who);
+        let block = judged.block(recorder.mode);
+        self.judged.push(Judgement {
+            request: None,
+            judged,
+        });
+        Some(block)
+    }
+
+    /// The gate holds bytes that belong to no message that was seen from its start.
+    pub fn judge_unseen(&mut self, at: TimeNs, recorder: &mut Recorder) {
+        self.judge_bytes(Message::Unseen, at, recorder);
+    }
+
+    /// What the kernel knows of who is behind the session: see [`Who::identity`].
+    pub fn evidence(&self) -> Option<String> {
+        match &self.client {
+            Some(client) => Some(identity(Some(client), None, None).name),
+            // A client of this host whose process was not found.
+            None if self.client_addr.ip().to_canonical().is_loopback() => None,
+            None => Some(String::new()),
+        }
+    }
+
+    /// Changes the verdict of a message whose record is not written yet.
+    pub fn change_verdict(&mut self, number: u64, change: impl FnOnce(&mut VerdictBlock)) {
+        if let Some(noted) = self.verdicts.iter_mut().find(|n| n.number == number) {
+            change(&mut noted.block);
+        }
+    }
+
+    /// The verdict on the message of this number; those on messages before it will not be asked for.
+    fn verdict(&mut self, number: u64) -> Option<Box<VerdictBlock>> {
+        while let Some(noted) = self.verdicts.front() {
+            if noted.number > number {
+                return None;
+            }
+            let noted = self.verdicts.pop_front()?;
+            if noted.number == number {
+                return Some(noted.block);
+            }
+        }
+        None
+    }
+
+    /// What was decided on this message, but the server has it already.
+    pub fn unenforced(&mut self, judgement: &Judgement, recorder: &mut Recorder) {
+        let at = judgement
+            .request
+            .as_ref()
+            .map_or(self.opened_at, |request| request.at);
+        let mut record = self.base(Kind::VerdictUnenforced, at, recorder);
+        if let Some(request) = &judgement.request {
+            let mut block = StatementBlock {
+                function_oid: request.function_oid,
+                parse: if request.unseen { "unseen" } else { "ok" },
+                via: request.via.name(),
+                ..StatementBlock::default()
+            };
+            if let Some(text) = request.texts.first() {
+                text_facts(&mut block, Arc::clone(text), &mut recorder.facts);
+            }
+            record.statement = Some(block);
+        }
+        record.verdict = Some(judgement.judged.block(recorder.mode));
+        recorder.push(record);
+    }
+
+    /// A statement waits for a person, or no longer does.
+    pub fn approval(&mut self, at: TimeNs, approval: ApprovalBlock, recorder: &mut Recorder) {
+        let record = self.base(Kind::Approval, at, recorder);
+        recorder.push(Record {
+            approval: Some(approval.into()),
+            ..record
+        });
     }
 
     fn gap(
@@ -261,6 +450,7 @@ impl Session {
         let facts = Arc::clone(&statement.session);
         let mut record = self.base_with(Kind::Statement, statement.sent_at, facts, recorder);
         record.result = Some(result_block(statement.sent_at, &mut statement.result));
+        record.verdict = self.verdict(statement.number);
         record.statement = Some(statement_block(statement, &mut recorder.facts));
         recorder.push(record);
     }

@@ -93,14 +93,26 @@ pub struct KernelCounters {
     pub unparsed_packets: u64,
     /// Response streams whose message boundaries were lost.
     pub unframed: u64,
-    /// Records of response messages.
-    pub response_records: u64,
+    /// Bytes of records of response messages, whether in use or not.
+    pub response_record_bytes: u64,
+    /// Packets the gate held, their copy in the ring.
+    pub gate_held: u64,
+    /// Marked packets it let pass.
+    pub gate_released: u64,
+    /// Packets it dropped without a copy: no room in the ring, or not to be looked at. TCP sends them again.
+    pub gate_dropped: u64,
+    /// ... because another program held the connection's lock for too long.
+    pub gate_lock_missed: u64,
+    /// Packets that would have been looked at and passed because the agent was down (`open`) ...
+    pub gate_down_passed: u64,
+    /// ... and that were held though it was down (`closed`).
+    pub gate_down_held: u64,
 }
 
 const _: () = {
     assert!(size_of::<ConnState>() == 104);
     assert!(size_of::<ConnectInfo>() == 56);
-    assert!(size_of::<KernelCounters>() == 96);
+    assert!(size_of::<KernelCounters>() == 144);
 };
 
 #[cfg(feature = "user")]

@@ -1,7 +1,7 @@
 //! Ring buffer records, kernel to agent. Each begins with a [`Header`].
 
 use crate::conn::ConnectInfo;
-use crate::limits::{RESPONSE_DATA_BYTES, RESPONSE_MARKS_MAX};
+use crate::limits::{RESPONSE_DATA_BYTES, RESPONSE_MARKS_MAX, RESPONSE_SHORT_DATA_BYTES};
 
 /// Request payload: [`Header`] and `len` bytes.
 pub const KIND_REQUEST: u8 = 1;
@@ -24,6 +24,10 @@ pub const KIND_CLIENT: u8 = 8;
 pub const KIND_CONNECT: u8 = 9;
 /// A process of this host called listen(2) (control ring): [`Listening`].
 pub const KIND_LISTEN: u8 = 10;
+/// The gate holds a packet whose copy is in the packet ring: [`Header`] (control ring, which wakes the agent).
+pub const KIND_HELD: u8 = 11;
+/// The messages of a short response packet, of which one piece at the most was left out: [`ResponseShort`].
+pub const KIND_RESPONSE_SHORT: u8 = 12;
 
 /// KIND_FIN: which way it went.
 pub const FLAG_FROM_SERVER: u8 = 1;
@@ -38,7 +42,7 @@ pub const FLAG_BOUNDARY: u8 = 8;
 pub const FLAG_RING_FULL: u8 = 16;
 /// KIND_REQUEST, KIND_FIN of the client: the gate did not let the packet pass.
 pub const FLAG_HELD: u8 = 32;
-/// KIND_REQUEST: the gate let it pass because it was marked: the agent's own.
+/// KIND_REQUEST without payload: the agent's own, marked packet passed; `seq` to `seq_end` is what it carried.
 pub const FLAG_RELEASED: u8 = 64;
 
 /// Begins every record.
@@ -47,7 +51,7 @@ pub const FLAG_RELEASED: u8 = 64;
 pub struct Header {
     pub kind: u8,
     pub flags: u8,
-    /// KIND_RESPONSE: marks in use.
+    /// KIND_RESPONSE: marks in use. KIND_RESPONSE_SHORT: bytes of the data before what was left out.
     pub marks: u8,
     pub pad: u8,
     /// Payload bytes in this record.
@@ -56,14 +60,16 @@ pub struct Header {
     pub cookie: u64,
     /// bpf_ktime_get_boot_ns.
     pub time_boot_ns: u64,
-    /// Sequence number of the first payload byte (KIND_RESPONSE: of the first byte the record accounts for).
+    /// Sequence number of the first payload byte (KIND_RESPONSE and KIND_RESPONSE_SHORT: of the first byte the record
+    /// accounts for).
     pub seq: u32,
-    /// KIND_RESPONSE: sequence number after the last byte the record accounts for. KIND_REQUEST with [`FLAG_HELD`]: the
-    /// window field of the packet.
+    /// KIND_RESPONSE, KIND_RESPONSE_SHORT, and KIND_REQUEST with [`FLAG_RELEASED`]: sequence number after the last byte
+    /// the record accounts for. With [`FLAG_HELD`]: the window field of the packet.
     pub seq_end: u32,
     /// Acknowledgement number of the packet: what the sender has of the other direction.
     pub ack: u32,
-    /// KIND_REQUEST with [`FLAG_HELD`]: everything before this sequence number has passed to TCP.
+    /// With [`FLAG_HELD`] or [`FLAG_RELEASED`]: everything before this sequence number has passed to TCP.
+    /// KIND_RESPONSE_SHORT: the rows left out.
     pub passed: u32,
     /// Bytes of this direction of this connection lost so far.
     pub lost_bytes: u64,
@@ -154,6 +160,15 @@ pub struct Response {
     pub data: [u8; RESPONSE_DATA_BYTES],
 }
 
+/// KIND_RESPONSE_SHORT: of the bytes from `header.seq` to `header.seq_end`, `header.len` cross; the others stood behind
+/// the first `header.marks` bytes of the data.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseShort {
+    pub header: Header,
+    pub data: [u8; RESPONSE_SHORT_DATA_BYTES],
+}
+
 const _: () = {
     assert!(size_of::<Header>() == 48);
     assert!(core::mem::offset_of!(Header, cookie) == 8);
@@ -166,6 +181,7 @@ const _: () = {
     assert!(size_of::<Listening>() == 64);
     assert!(size_of::<ListenerSegment>() == 88);
     assert!(size_of::<Mark>() == 12);
+    assert!(size_of::<ResponseShort>() == 176);
     assert!(size_of::<Response>() == 352);
     assert!(core::mem::offset_of!(Response, data) == 96);
 };

@@ -49,6 +49,18 @@ pub struct GateConfig {
 /// Bit of the mark that says: a message ends here.
 pub const MARK_RESUME: u32 = 1;
 
+/// [`GateState::framed`]: where the next request message begins is not known.
+pub const FRAMED_NOT: u8 = 0;
+/// [`GateState::framed`]: a message with a type byte begins at `boundary`.
+pub const FRAMED_TYPED: u8 = 1;
+/// [`GateState::framed`]: a start-up packet, which has no type byte (StartupMessage, SSLRequest and their like,
+/// documentation 55.7), begins at `boundary`.
+pub const FRAMED_STARTUP: u8 = 2;
+
+/// How far beyond what has passed a packet may begin, bytes. TCP's receive window is smaller (`tcp_rmem`, 6 MiB unless
+/// configured otherwise); a forged packet from beyond must not hold a connection for ever.
+pub const GATE_AHEAD_MAX: u32 = 64 << 20;
+
 /// How one connection is gated, by the cookie of the server's socket; only the agent writes it.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -65,31 +77,38 @@ pub struct GateControl {
 ///
 /// `passed` and `seen` are sequence numbers of the request stream. Everything before `passed` went to TCP, each byte
 /// with one content only. The agent was given a copy of everything before `seen`. While they differ the connection is
-/// held: only marked packets pass.
+/// held: only marked packets pass. While the gate does not look (class `PASS`, agent down and `open`) nothing of this
+/// moves; `passed` then follows TCP's own `rcv_nxt` at the next packet that is looked at.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct GateState {
     /// Held for the few instructions a program changes this entry.
     pub lock: u64,
+    /// The map's key once more: an entry whose connection ended while a program waited for the lock may be another's.
+    pub cookie: u64,
     pub passed: u32,
     pub seen: u32,
-    /// Where the next request message begins, as far as the headers that passed or were seen tell.
+    /// Where the next request message begins, as far as the headers that passed tell: what is between `passed` and
+    /// here belongs to a message whose beginning has passed.
     pub boundary: u32,
     pub generation: u32,
     /// Of the automaton, after `passed`.
     pub state: u16,
     /// `passed` and `seen` are known.
     pub synced: u8,
-    /// `boundary` is known.
+    /// [`FRAMED_NOT`], [`FRAMED_TYPED`] or [`FRAMED_STARTUP`].
     pub framed: u8,
-    pub pad: u32,
+    /// Bytes of a message header at `boundary` that have passed, where a packet ended inside it.
+    pub header_have: u8,
+    pub pad: [u8; 3],
+    pub header: [u8; 8],
 }
 
 const _: () = {
     assert!(AUTOMATON_STATES_MAX.is_power_of_two());
     assert!(size_of::<GateConfig>() == 16);
     assert!(size_of::<GateControl>() == 8);
-    assert!(size_of::<GateState>() == 32);
+    assert!(size_of::<GateState>() == 48);
 };
 
 #[cfg(feature = "user")]

@@ -18,7 +18,7 @@ pub const CONNECTS_MAX: u32 = 16_384;
 
 /// Payload bytes in one request record, by class: a packet takes the smallest that holds it, so that a short query
 /// does not take 16 KiB of the ring. Powers of two, for the verifier's sake.
-pub const REQUEST_CLASS_BYTES: [usize; 4] = [256, 1024, 4096, 16384];
+pub const REQUEST_CLASS_BYTES: [usize; 5] = [128, 256, 1024, 4096, 16384];
 
 /// Records one packet may be cut into: 33 x 16 KiB covers a BIG TCP packet of 512 KiB (Linux 5.19 / 6.3).
 pub const REQUEST_CHUNKS_MAX: u32 = 33;
@@ -32,6 +32,16 @@ pub const RESPONSE_COPY_BYTES: usize = RESPONSE_DATA_BYTES / 2;
 
 /// Places in one response record at which bytes were left out.
 pub const RESPONSE_MARKS_MAX: usize = 4;
+
+/// Payload bytes of a packet that is read in one go: rows of a point query, its tag and ReadyForQuery are about 100.
+/// As much as the stack of the programs has left.
+pub const RESPONSE_SHORT_PACKET_BYTES: usize = 128;
+
+/// Messages in it: the verifier follows the loop over them.
+pub const RESPONSE_SHORT_MESSAGES_MAX: u32 = 6;
+
+/// Bytes of messages in its record, half of it for those before what is left out: a tag and ReadyForQuery are about 20.
+pub const RESPONSE_SHORT_DATA_BYTES: usize = 128;
 
 /// Bytes of an ErrorResponse, ParameterStatus or ParameterDescription body that cross to the agent; the rest is elided.
 pub const RESPONSE_BODY_BYTES_MAX: u32 = 2048;

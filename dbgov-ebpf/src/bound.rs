@@ -18,3 +18,15 @@ pub fn length<const N: usize>(value: u32) -> u32 {
     unsafe { core::arch::asm!("{0} &= {1}", "{0} += 1", inout(reg) bounded, const N as i32 - 1) };
     bounded as u32
 }
+
+/// `value`, of which the verifier then knows nothing: ways that differ only in what it knew of a value become one to it.
+/// `unknown` is any number it knows nothing of, such as a time.
+#[inline(always)]
+pub fn forgotten(value: u32, unknown: u64) -> u32 {
+    let mut forgotten = u64::from(value);
+    // SAFETY: arithmetic on a register.
+    unsafe {
+        core::arch::asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) forgotten, in(reg) unknown);
+    }
+    forgotten as u32
+}

@@ -1,4 +1,4 @@
-//! Request payload to the packet ring, in full. Hook: cgroup_skb ingress on the cgroup v2 root (Linux 4.10; ring
+//! Request payload to the packet ring, in full, and through the gate. Hook: cgroup_skb ingress on the cgroup v2 root (Linux 4.10; ring
 //! buffer 5.8), where a packet has passed the IP layer and not yet reached TCP; GRO may have made it up to 64 KiB.
 
 use core::mem::MaybeUninit;
@@ -8,6 +8,7 @@ use aya_ebpf::{
     bindings::BPF_TCP_LISTEN,
     helpers::generated::{
         bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skb_load_bytes,
+        bpf_tcp_sock,
     },
     macros::cgroup_skb,
     programs::SkBuffContext,
@@ -21,16 +22,22 @@ use dbgov_common::{
 use crate::{
     bound::length,
     counters::count,
+    gate::{self, Bounded, Loops, WithHelper},
     maps::{CONNS, PACKETS, governed, skb_has_netns_cookie},
-    packet::{Packet, Parsed, TCP_FIN, TCP_RST, parse, tuple},
+    packet::{Packet, Parsed, TCP_FIN, TCP_RST, TCP_URG, parse, tuple},
 };
 
 const BPF_NOEXIST: u64 = 1;
 
 #[cgroup_skb(ingress)]
 pub fn dbgov_ingress(ctx: SkBuffContext) -> i32 {
-    ingress(&ctx);
-    1
+    i32::from(ingress::<WithHelper>(&ctx))
+}
+
+/// As `dbgov_ingress`, for kernels without bpf_loop (before Linux 5.17).
+#[cgroup_skb(ingress)]
+pub fn dbgov_ingress_bounded(ctx: SkBuffContext) -> i32 {
+    i32::from(ingress::<Bounded>(&ctx))
 }
 
 #[repr(C)]
@@ -42,45 +49,64 @@ struct Segment<const N: usize> {
 #[repr(C)]
 struct FirstSegment {
     listener: ListenerSegment,
-    data: [MaybeUninit<u8>; REQUEST_CLASS_BYTES[3]],
+    data: [MaybeUninit<u8>; REQUEST_CLASS_BYTES[4]],
 }
 
+/// Whether the packet passes.
 #[inline(always)]
-fn ingress(ctx: &SkBuffContext) {
+fn ingress<L: Loops>(ctx: &SkBuffContext) -> bool {
     // SAFETY: context access; the socket pointer is checked before it is followed.
     let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
     if sk.is_null() {
-        return;
+        return true;
     }
     // SAFETY: not null; a bpf_sock field the verifier knows (Linux 5.1).
     let port = unsafe { (*sk).src_port };
     if !governed(port) {
-        return;
+        return true;
     }
     let packet = match parse(ctx) {
         Parsed::Tcp(packet) => packet,
-        Parsed::NotTcp => return,
+        Parsed::NotTcp => return true,
         Parsed::Unknown => {
             count(|c| c.unparsed_packets += 1);
-            return;
+            // SAFETY: the socket of the packet; only TCP's is a TCP socket (Linux 5.1).
+            return unsafe { bpf_tcp_sock(sk) }.is_null() || !gate::enforcing();
         }
     };
-    if packet.payload_at == packet.end && packet.flags & (TCP_FIN | TCP_RST) == 0 {
-        return;
+    let payload = packet.payload_at != packet.end;
+    if !payload && packet.flags & (TCP_FIN | TCP_RST | TCP_URG) == 0 {
+        return true;
     }
     // SAFETY: as above.
     if unsafe { (*sk).state } == BPF_TCP_LISTEN {
+        // The client sends it again to the connection's own socket, where the gate knows what to do with it.
+        if payload && gate::enforcing() {
+            count(|c| c.gate_dropped += 1);
+            return false;
+        }
         first_segment(ctx, &packet);
-        return;
+        return true;
     }
     // SAFETY: takes the context.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let Some(state) = state_of(ctx, &packet, cookie, true) else {
-        return;
+        // Nobody would know of the connection what passes on it.
+        if payload && gate::enforcing() {
+            count(|c| c.gate_dropped += 1);
+            return false;
+        }
+        return true;
     };
     // SAFETY: an entry of a preallocated map stays readable, whatever happens to the key.
     let state = unsafe { &mut *state };
+    if let Some(config) = gate::in_force()
+        && let Some(passes) = gate::gated::<L>(ctx, &packet, cookie, state, &config, sk)
+    {
+        return passes;
+    }
     request(ctx, &packet, cookie, state);
+    true
 }
 
 /// The state of the packet's connection; made here for one that is older than the programs.
@@ -152,6 +178,7 @@ pub fn state_of(
     }
 }
 
+/// Records the packet as one that passes.
 #[inline(always)]
 fn request(ctx: &SkBuffContext, packet: &Packet, cookie: u64, state: &mut ConnState) {
     let bytes = packet.end - packet.payload_at;
@@ -159,25 +186,34 @@ fn request(ctx: &SkBuffContext, packet: &Packet, cookie: u64, state: &mut ConnSt
     if state.mode >= conn::MODE_OPAQUE {
         return;
     }
+    if bytes == 0 && packet.flags & (TCP_FIN | TCP_RST) == 0 {
+        return;
+    }
+    let mut header = header_of(packet, cookie);
+    if bytes > 0 {
+        copy(ctx, packet, &mut header, state);
+    }
+    if packet.flags & (TCP_FIN | TCP_RST) != 0 {
+        finished(packet, &header, 0);
+    }
+}
+
+/// The header of the packet's records; counts the packet.
+#[inline(always)]
+pub fn header_of(packet: &Packet, cookie: u64) -> Header {
+    count(|c| {
+        c.request_packets += 1;
+        c.request_bytes += u64::from(packet.bytes());
+    });
     // SAFETY: takes nothing.
     let time_boot_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let mut header = Header {
+    Header {
         kind: KIND_REQUEST,
         cookie,
         time_boot_ns,
         seq: packet.seq,
         ack: packet.ack,
         ..Header::default()
-    };
-    count(|c| {
-        c.request_packets += 1;
-        c.request_bytes += u64::from(bytes);
-    });
-    if bytes > 0 {
-        copy(ctx, packet, &mut header, state);
-    }
-    if packet.flags & (TCP_FIN | TCP_RST) != 0 {
-        finished(packet, &header, 0);
     }
 }
 
@@ -212,6 +248,8 @@ fn copy(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: &mut C
         chunk::<{ REQUEST_CLASS_BYTES[1] }>(ctx, at, bytes, header, state);
     } else if bytes <= REQUEST_CLASS_BYTES[2] as u32 {
         chunk::<{ REQUEST_CLASS_BYTES[2] }>(ctx, at, bytes, header, state);
+    } else if bytes <= REQUEST_CLASS_BYTES[3] as u32 {
+        chunk::<{ REQUEST_CLASS_BYTES[3] }>(ctx, at, bytes, header, state);
     } else {
         copy_large(ctx, packet, header, state);
     }
@@ -220,7 +258,7 @@ fn copy(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: &mut C
 /// In records of 16 KiB. Nothing is summed up on the way: each sum would be another state to the verifier.
 #[inline(always)]
 fn copy_large(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: &mut ConnState) {
-    const CLASS: usize = REQUEST_CLASS_BYTES[3];
+    const CLASS: usize = REQUEST_CLASS_BYTES[4];
     for index in 0..REQUEST_CHUNKS_MAX {
         let offset = index * CLASS as u32;
         let at = packet.payload_at + offset;
@@ -248,7 +286,7 @@ fn copy_large(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: 
 }
 
 #[inline(always)]
-fn lose(state: &mut ConnState, bytes: u32) {
+pub fn lose(state: &mut ConnState, bytes: u32) {
     add(&mut state.request_lost_bytes, u64::from(bytes));
     count(|c| {
         c.ring_full += 1;
@@ -265,9 +303,22 @@ fn chunk<const N: usize>(
     header: &Header,
     state: &mut ConnState,
 ) {
-    let Some(mut record) = PACKETS.reserve::<Segment<N>>(0) else {
+    if !put::<N>(ctx, at, bytes, header, state) {
         lose(state, bytes);
-        return;
+    }
+}
+
+/// One record of the class with room for `N` bytes; false where the ring has none.
+#[inline(always)]
+pub fn put<const N: usize>(
+    ctx: &SkBuffContext,
+    at: u32,
+    bytes: u32,
+    header: &Header,
+    state: &ConnState,
+) -> bool {
+    let Some(mut record) = PACKETS.reserve::<Segment<N>>(0) else {
+        return false;
     };
     let segment = record.as_mut_ptr();
     let bytes = length::<N>(bytes);
@@ -280,10 +331,10 @@ fn chunk<const N: usize>(
     };
     if failed != 0 {
         record.discard(0);
-        lose(state, bytes);
-        return;
+        return false;
     }
     record.submit(0);
+    true
 }
 
 /// The packet that completes the handshake runs the hook on the listening socket; if it carries data, the agent ties
@@ -304,7 +355,7 @@ fn first_segment(ctx: &SkBuffContext, packet: &Packet) {
         });
         return;
     };
-    const CAP: usize = REQUEST_CLASS_BYTES[3];
+    const CAP: usize = REQUEST_CLASS_BYTES[4];
     let bytes = length::<CAP>(if left < CAP as u32 { left } else { CAP as u32 });
     let segment = record.as_mut_ptr();
     // SAFETY: `segment` is a reserved record of this type, written here before it is submitted.

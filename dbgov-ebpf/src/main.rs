@@ -4,10 +4,11 @@
 //! connect4/6  who is connecting, in its own context        connect.rs
 //! sock_ops    listen, established on both ends, closed     sock_ops.rs
 //! ingress     request payload, copied in full              ingress.rs
+//!             what of it is held back                      gate.rs, scan.rs, frames.rs, lock.rs
 //! egress      response messages, result rows left out      egress.rs
 //! ```
 //!
-//! Only hooks with a UAPI-stable context are used, so one object loads on every kernel from 5.15.
+//! Only hooks with a UAPI-stable context are used, so one object loads on every kernel from 5.10.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -21,9 +22,13 @@ mod bound;
 mod connect;
 mod counters;
 mod egress;
+mod frames;
+mod gate;
 mod ingress;
+mod lock;
 mod maps;
 mod packet;
+mod scan;
 mod sock_ops;
 
 #[cfg(not(test))]

@@ -4,6 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
+use dbgov_common::gate::{AUTOMATON_SLOTS, Automaton, GateConfig, GateControl, GateState};
 use dbgov_common::{
     CONNECTS_MAX, CONNS_MAX, CONTROL_RING_BYTES, ConnState, ConnectInfo, KernelCounters,
     PACKET_RING_BYTES_DEFAULT, PORT_BITMAP_WORDS,
@@ -33,6 +34,25 @@ pub static COUNTERS: PerCpuArray<KernelCounters> = PerCpuArray::with_max_entries
 /// The egress program itself, for its tail call.
 #[map]
 pub static EGRESS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// One entry; all zero, the gate is off.
+#[map]
+pub static GATE_CONFIG: Array<GateConfig> = Array::with_max_entries(1, 0);
+
+/// When the agent last said that it is alive, bpf_ktime_get_boot_ns.
+#[map]
+pub static HEARTBEAT: Array<u64> = Array::with_max_entries(1, 0);
+
+/// By the cookie of the server's socket.
+#[map]
+pub static GATES: HashMap<u64, GateState> = HashMap::with_max_entries(CONNS_MAX, 0);
+
+/// By the cookie of the server's socket; written by the agent.
+#[map]
+pub static GATE_CONTROL: HashMap<u64, GateControl> = HashMap::with_max_entries(CONNS_MAX, 0);
+
+#[map]
+pub static AUTOMATA: Array<Automaton> = Array::with_max_entries(AUTOMATON_SLOTS, 0);
 
 /// Set at load time: bpf_get_netns_cookie may be called from sock_ops (Linux 6.1).
 #[unsafe(no_mangle)]

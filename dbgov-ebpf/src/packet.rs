@@ -9,18 +9,33 @@ const IPPROTO_TCP: u8 = 6;
 /// IPv6 extension headers walked at the most (RFC 8200 expects fewer); a packet with more is counted as unparsed.
 const EXTENSION_HEADERS_MAX: u32 = 6;
 
+const HEAD_BYTES: usize = 40;
+
 pub const TCP_FIN: u8 = 0x01;
 pub const TCP_RST: u8 = 0x04;
+pub const TCP_URG: u8 = 0x20;
 
 /// What the hooks need of the headers.
 pub struct Packet {
     pub seq: u32,
     pub ack: u32,
     pub flags: u8,
+    pub window: u16,
     /// Offset of the TCP payload in the packet.
     pub payload_at: u32,
     /// Offset behind the payload.
     pub end: u32,
+}
+
+impl Packet {
+    pub fn bytes(&self) -> u32 {
+        self.end - self.payload_at
+    }
+
+    /// Sequence number behind the payload.
+    pub fn end_seq(&self) -> u32 {
+        self.seq.wrapping_add(self.bytes())
+    }
 }
 
 pub enum Parsed {
@@ -46,11 +61,29 @@ pub fn load<const N: usize>(ctx: &SkBuffContext, offset: u32) -> Option<[u8; N]>
     }
 }
 
+/// The packet's first 40 bytes. They nearly always stand in the packet's linear part, where no helper is needed to read
+/// them (cgroup_skb may since Linux 5.0, with CAP_BPF since 5.8).
+#[inline(always)]
+fn head(ctx: &SkBuffContext) -> Option<[u8; HEAD_BYTES]> {
+    // SAFETY: context access; the verifier knows these as the bounds of the linear part.
+    let (data, end) = unsafe {
+        (
+            (*ctx.skb.skb).data as usize,
+            (*ctx.skb.skb).data_end as usize,
+        )
+    };
+    if data + HEAD_BYTES <= end {
+        // SAFETY: inside the linear part, as just checked; bytes need no alignment.
+        return Some(unsafe { (data as *const [u8; HEAD_BYTES]).read() });
+    }
+    load(ctx, 0)
+}
+
 #[inline(always)]
 pub fn parse(ctx: &SkBuffContext) -> Parsed {
-    // The IPv4 header without options and the TCP header behind it, or the IPv6 header, in one load.
-    let Some(head) = load::<40>(ctx, 0) else {
-        return Parsed::Unknown;
+    // The IPv4 header without options and the TCP header behind it, or the IPv6 header.
+    let Some(head) = head(ctx) else {
+        return tiny(ctx);
     };
     match head[0] >> 4 {
         4 => {
@@ -69,6 +102,15 @@ pub fn parse(ctx: &SkBuffContext) -> Parsed {
             Ok(at) => tcp_at(ctx, at),
             Err(parsed) => parsed,
         },
+        _ => Parsed::Unknown,
+    }
+}
+
+/// A packet too short for TCP over IPv4.
+#[inline(always)]
+fn tiny(ctx: &SkBuffContext) -> Parsed {
+    match load::<20>(ctx, 0) {
+        Some(ip) if ip[0] >> 4 == 4 && ip[9] != IPPROTO_TCP => Parsed::NotTcp,
         _ => Parsed::Unknown,
     }
 }
@@ -121,6 +163,7 @@ fn tcp_header(ctx: &SkBuffContext, tcp: &[u8; 20], at: u32) -> Parsed {
         seq: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]),
         ack: u32::from_be_bytes([tcp[8], tcp[9], tcp[10], tcp[11]]),
         flags: tcp[13],
+        window: u16::from_be_bytes([tcp[14], tcp[15]]),
         payload_at,
         end,
     })

@@ -19,6 +19,7 @@ use dbgov_common::{
 
 use crate::{
     counters::count,
+    gate,
     maps::{CONNECTS, CONNS, CONTROL, PACKETS, governed, sock_ops_has_netns_cookie},
 };
 
@@ -131,6 +132,7 @@ fn accepted(ctx: &SockOpsContext) {
         count(|c| c.conns_full += 1);
         return;
     }
+    gate::accepted(header.cookie, request_seq);
     let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
     debug!(
         ctx,
@@ -191,6 +193,7 @@ fn connected(ctx: &SockOpsContext) {
 #[inline(always)]
 fn closed(ctx: &SockOpsContext) {
     let header = header(ctx, KIND_CLOSE);
+    gate::closed(header.cookie);
     let Some(state) = CONNS.get_ptr_mut(&header.cookie) else {
         return;
     };

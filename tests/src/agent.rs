@@ -27,6 +27,7 @@ pub struct Config {
     ports: Vec<u16>,
     sections: BTreeMap<String, BTreeMap<String, String>>,
     environment: Vec<(String, String)>,
+    policy: Option<String>,
     binary: Option<PathBuf>,
     live: bool,
 }
@@ -51,6 +52,12 @@ impl Config {
         let entries = self.sections.entry(section.to_string()).or_default();
         entries.insert(key.to_string(), value.to_string());
         self
+    }
+
+    /// A policy file beside the configuration, in force.
+    pub fn policy(mut self, text: &str) -> Self {
+        self.policy = Some(text.to_string());
+        self.set("policy", "file", "\"policy.toml\"")
     }
 
     /// Sets an environment variable of the agent, for instance `DBGOV_LOG`.
@@ -138,6 +145,9 @@ impl Agent {
         let scratch = Scratch::new("agent")?;
         let config = config.with_defaults(scratch.path())?;
         fs::write(scratch.path().join("dbgov.toml"), config.to_toml())?;
+        if let Some(policy) = &config.policy {
+            fs::write(scratch.path().join("policy.toml"), policy)?;
+        }
         Ok(Agent {
             scratch,
             config,
@@ -212,6 +222,10 @@ impl Agent {
 
     pub fn config_path(&self) -> PathBuf {
         self.scratch.path().join("dbgov.toml")
+    }
+
+    pub fn policy_path(&self) -> PathBuf {
+        self.scratch.path().join("policy.toml")
     }
 
     pub fn audit_dir(&self) -> Result<PathBuf> {

@@ -139,6 +139,27 @@ impl Driver {
         );
         Ok(pid)
     }
+
+    /// Runs one statement; what its user is told: how it failed, and whether the connection lives on.
+    pub fn statement(self, target: &Target, sql: &str) -> Result<String> {
+        let made = directory();
+        let programs = workspace().join("tests/drivers");
+        let mut command = target.place.command(self.interpreter());
+        match self {
+            Driver::Psycopg => command.arg(programs.join("psycopg_statement.py")),
+            Driver::Asyncpg => command.arg(programs.join("asyncpg_statement.py")),
+            Driver::NodePostgres => command
+                .env("NODE_PATH", made.join("node/node_modules"))
+                .arg(programs.join("pg_statement.js")),
+            // A single source file needs no compiling (JEP 330).
+            Driver::Jdbc => command
+                .args(["-cp", JDBC_JAR])
+                .arg(programs.join("JdbcStatement.java")),
+        };
+        command.arg(sql);
+        let (_, output) = run(command, target).with_context(|| format!("{self:?}"))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
 }
 
 /// Where `cargo xtask setup` puts the drivers.

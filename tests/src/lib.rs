@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod drivers;
 pub mod extended;
+pub mod farewell;
 pub mod installation;
 pub mod journal;
 pub mod log;

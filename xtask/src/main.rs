@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod demo;
+mod kernels;
 mod lint;
 mod run;
 mod setup;
@@ -34,6 +35,8 @@ enum Command {
     Lint,
     /// Measure what watching costs (as root)
     Bench(bench::Args),
+    /// Try the agent on other kernels, from Linux 5.4 on, each in an emulator (as root; downloads kernels)
+    Kernels(kernels::Args),
 }
 
 fn main() -> ExitCode {
@@ -54,5 +57,6 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
         Command::Bench(args) => bench::run(&args),
+        Command::Kernels(args) => kernels::run(&args),
     }
 }

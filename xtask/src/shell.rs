@@ -14,6 +14,11 @@ pub(crate) fn say(text: impl std::fmt::Display) {
 /// Shows and runs `command`; anything but success is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     say(format_args!("$ {}", show(command)));
+    run_quietly(command)
+}
+
+/// As [`run`], for commands that nobody needs to see unless they fail.
+pub(crate) fn run_quietly(command: &mut Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("cannot run {}", command.get_program().display()))?;

@@ -4,6 +4,7 @@
 //! hundred times a second under load, not once for each packet, and the kernel programs need not wake it (a ring
 //! buffer notifies only a reader that has caught up). Connects are read at once: their process may be gone soon.
 
+use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,16 +15,25 @@ use dbgov_common::{ConnState, ConnectInfo};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
+use super::gate::Gate;
 use super::host::{Host, Report, Request};
-use super::status::{HookStatus, KernelStatus, Shared};
+use super::policy::PolicyWatch;
+use super::status::{GateStatus, HookStatus, KernelStatus, PolicyStatus, Shared};
 use super::{AgentError, journal_status, shown_servers, stop_record};
 use crate::audit::JournalHandle;
 use crate::audit::record::{GapBlock, Kind, Record};
+use crate::capture::discover::Scan;
 use crate::capture::event::{self, Captured, Control};
 use crate::capture::kernel::{Kernel, Rings};
+use crate::capture::netns::NetNs;
 use crate::clock::{Clock, boot_ns, unix_ns};
+use crate::config::PolicyMode;
+use crate::control::{self, Decided, Reply, Requests};
+use crate::gate::approvals::{ApprovalId, Approver, Decision};
 use crate::identity::{Resolver, Task};
+use crate::judge::Rulebook;
 use crate::pipeline::{Command, Pipeline};
+use crate::policy::Policy;
 use crate::protocol::GapCause;
 
 /// Packet records read before the control ring and the clock get their turn.
@@ -49,6 +59,11 @@ pub(super) struct Capture {
     pub rings: Rings,
     pub pipeline: Pipeline,
     pub journal: JournalHandle,
+    /// Where a policy is enforced.
+    pub gate: Option<Gate>,
+    pub policy: Option<PolicyWatch>,
+    /// What the control socket is asked of this thread.
+    pub requests: Requests,
     pub host: Host,
     pub wake: Arc<EventFd>,
     pub stop: Arc<AtomicBool>,
@@ -74,6 +89,8 @@ struct State {
     swept: Instant,
     looking: bool,
     ready: bool,
+    /// The connections of a gate that was there before are not known yet: their packets wait in the ring.
+    adopting: bool,
 }
 
 impl Capture {
@@ -95,6 +112,7 @@ impl Capture {
             swept: now,
             looking: false,
             ready: false,
+            adopting: self.pipeline.has_adopted(),
         };
         loop {
             let stopping = self.stop.load(Ordering::Acquire);
@@ -107,9 +125,13 @@ impl Capture {
             let drained = self.packets(&mut state)?;
             favour(&mut state);
             self.reports(&mut state)?;
-            self.commands(&mut state);
+            self.asked()?;
+            self.commands(&mut state)?;
+            if let Some(gate) = &mut self.gate {
+                gate.beat(&mut self.kernel)?;
+            }
             if state.ticked.elapsed() >= TICK {
-                self.tick(&mut state);
+                self.tick(&mut state)?;
             }
             self.send()?;
             if stopping && drained < DRAIN_RECORDS_MAX {
@@ -126,6 +148,9 @@ impl Capture {
 
     fn packets(&mut self, state: &mut State) -> Result<usize, AgentError> {
         state.drained_bytes = 0;
+        if state.adopting {
+            return Ok(0);
+        }
         for read in 0..DRAIN_RECORDS_MAX {
             let Some(item) = self.rings.packets.next() else {
                 state.caught_up = true;
@@ -152,6 +177,10 @@ impl Capture {
                 Err(error) => malformed(state, error),
             }
             drop(item);
+            // Who is held waits for this.
+            if self.gate.is_some() {
+                self.commands(state)?;
+            }
             if self.pipeline.recorder().waiting() >= RECORDS_MAX {
                 self.journal
                     .add(self.pipeline.recorder().take())
@@ -182,6 +211,9 @@ impl Capture {
                 self.pipeline.govern(governed);
             }
             if let Some(scan) = scan {
+                if let Some(gate) = &mut self.gate {
+                    gate.know_namespaces(namespaces(&scan));
+                }
                 self.shared.update(|status| {
                     status.servers = shown_servers(&scan);
                     status.unix_sockets_unseen =
@@ -190,6 +222,7 @@ impl Capture {
                 });
             }
             if let Some(existing) = existing {
+                state.adopting = false;
                 let now = boot_ns();
                 for (connection, client) in &existing.connections {
                     self.pipeline.existing(connection, client.clone(), now);
@@ -205,7 +238,140 @@ impl Capture {
         Ok(())
     }
 
+    /// Answers what the control socket was asked.
+    fn asked(&mut self) -> Result<(), AgentError> {
+        while let Some(queued) = self.requests.next() {
+            let approver = queued.peer.approver();
+            let reply = match &queued.request {
+                control::Request::Approvals => Reply::of(&self.pipeline.approvals(boot_ns())),
+                control::Request::Approve { id, reason } => {
+                    self.decide(id, Decision::Approve, approver, reason.clone())
+                }
+                control::Request::Deny { id, reason } => {
+                    self.decide(id, Decision::Deny, approver, reason.clone())
+                }
+                control::Request::GateOff => {
+                    let by = approver.to_string();
+                    self.gate_off(&by)?
+                }
+                control::Request::PolicyReload => {
+                    let by = approver.to_string();
+                    match self.policy.as_mut().map(PolicyWatch::read) {
+                        Some(read) => self.take_policy(read, Some(&by))?,
+                        None => Reply::error("this agent has no [policy]"),
+                    }
+                }
+                control::Request::GateStatus | control::Request::Status => {
+                    Reply::of(&self.shared.get())
+                }
+            };
+            queued.answer(reply);
+        }
+        Ok(())
+    }
+
+    fn decide(
+        &mut self,
+        id: &ApprovalId,
+        decision: Decision,
+        approver: Approver,
+        reason: Option<String>,
+    ) -> Reply {
+        match self
+            .pipeline
+            .decide(id, decision, approver, reason, boot_ns())
+        {
+            Ok(outcome) => Reply::of(&Decided::from(&outcome)),
+            Err(error) => Reply::error(error),
+        }
+    }
+
+    /// Puts a policy in force, or keeps the one that is; either way there is a record of it.
+    fn take_policy(
+        &mut self,
+        read: Result<Policy, String>,
+        by: Option<&str>,
+    ) -> Result<Reply, AgentError> {
+        let Some(watch) = &mut self.policy else {
+            return Ok(Reply::error("this agent has no [policy]"));
+        };
+        let policy = match read {
+            Ok(policy) => policy,
+            Err(why) => {
+                tracing::error!("the policy stays as it was: {why}");
+                let record = watch.record(Err(&why), by);
+                self.pipeline.recorder().push(record);
+                self.shared.update(|status| {
+                    if let Some(policy) = &mut status.policy {
+                        policy.refused = Some(why.clone());
+                    }
+                });
+                return Ok(Reply::Error(why));
+            }
+        };
+        watch.generation += 1;
+        let record = watch.record(Ok(&policy), by);
+        let generation = watch.generation;
+        if let Some(gate) = &mut self.gate {
+            gate.follow(&mut self.kernel, &policy)?;
+        }
+        self.pipeline.set_rulebook(Rulebook { policy, generation });
+        // The kernel takes it up before anybody is told.
+        if let Some(gate) = &mut self.gate {
+            for command in self.pipeline.take_commands() {
+                if let Command::Gate(command) = command {
+                    gate.run(&mut self.kernel, command)?;
+                }
+            }
+        }
+        self.pipeline.recorder().push(record);
+        self.tell_policy();
+        tracing::info!(generation, "policy in force");
+        Ok(Reply::of(&generation))
+    }
+
+    fn tell_policy(&self) {
+        let (Some(watch), Some(rulebook)) = (&self.policy, self.pipeline.rulebook()) else {
+            return;
+        };
+        let policy = PolicyStatus {
+            generation: rulebook.generation,
+            sha256: rulebook.policy.sha256.to_string(),
+            rules: rulebook.policy.rules.len() as u64,
+            mode: match self.gate {
+                Some(_) => watch.mode.name().to_owned(),
+                None => PolicyMode::Observe.name().to_owned(),
+            },
+            refused: None,
+        };
+        self.shared.update(|status| status.policy = Some(policy));
+    }
+
+    /// Takes the gate away; verdicts are recorded from here on, and nothing is held.
+    fn gate_off(&mut self, by: &str) -> Result<Reply, AgentError> {
+        if self.gate.take().is_none() {
+            return Ok(Reply::error(
+                "this agent holds nothing: its policy only observes",
+            ));
+        }
+        self.kernel.take_away()?;
+        self.pipeline.gate_off(boot_ns());
+        if let Some(watch) = &mut self.policy {
+            watch.mode = PolicyMode::Observe;
+            let mut record = Record::new(Kind::Policy, unix_ns());
+            record.policy.insert("by", by.into());
+            record.policy.insert("event", "gate_off".into());
+            record.policy.insert("generation", watch.generation.into());
+            record.policy.insert("mode", watch.mode.name().into());
+            self.pipeline.recorder().push(record);
+        }
+        self.tell_policy();
+        tracing::warn!(by, "the gate was taken away: nothing is held any more");
+        Ok(Reply::of(&"off"))
+    }
+
     fn ready(&mut self) {
+        self.tell_policy();
         let hooks = self
             .kernel
             .programs()
@@ -220,11 +386,16 @@ impl Capture {
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
     }
 
-    fn commands(&mut self, state: &mut State) {
+    fn commands(&mut self, state: &mut State) -> Result<(), AgentError> {
         for command in self.pipeline.take_commands() {
             match command {
                 Command::Ignore { cookie } => self.kernel.ignore(cookie),
                 Command::Forget { cookie } => self.kernel.forget(cookie),
+                Command::Gate(command) => {
+                    if let Some(gate) = &mut self.gate {
+                        gate.run(&mut self.kernel, command)?;
+                    }
+                }
                 Command::LookUpExisting if state.looking => {}
                 Command::LookUpExisting => {
                     state.looking = true;
@@ -232,10 +403,14 @@ impl Capture {
                 }
             }
         }
+        Ok(())
     }
 
-    fn tick(&mut self, state: &mut State) {
+    fn tick(&mut self, state: &mut State) -> Result<(), AgentError> {
         state.ticked = Instant::now();
+        if let Some(read) = self.policy.as_mut().and_then(PolicyWatch::poll) {
+            self.take_policy(read, None)?;
+        }
         self.pipeline.set_clock(Clock::boot());
         self.pipeline.tick(boot_ns());
         self.kernel.flush_log();
@@ -255,8 +430,7 @@ impl Capture {
             response_packets: counters.response_packets,
             response_bytes: counters.response_bytes,
             response_copied_bytes: counters.response_copied_bytes,
-            response_record_bytes: counters.response_records
-                * size_of::<dbgov_common::Response>() as u64,
+            response_record_bytes: counters.response_record_bytes,
             lost_segments: counters.ring_full,
             lost_bytes: counters.ring_full_bytes,
             control_lost: counters.control_ring_full,
@@ -265,6 +439,18 @@ impl Capture {
             unframed: counters.unframed,
             malformed_events: state.malformed,
         };
+        let gate = self.gate.as_ref().map(|gate| GateStatus {
+            held_packets: counters.gate_held,
+            released_packets: counters.gate_released,
+            dropped_packets: counters.gate_dropped,
+            lock_missed: counters.gate_lock_missed,
+            down_passed: counters.gate_down_passed,
+            down_held: counters.gate_down_held,
+            refused_connections: gate.counters.refused_connections,
+            failed_releases: gate.counters.failed_releases,
+            failed_refusals: gate.counters.failed_refusals,
+            approvals_pending: self.pipeline.approvals(boot_ns()).len() as u64,
+        });
         let journal = journal_status(&self.journal.stats());
         let (sessions, connections) = (self.pipeline.sessions() as u64, self.pipeline.opened());
         let statements = self.pipeline.recorder().statements;
@@ -273,7 +459,9 @@ impl Capture {
             status.journal = journal;
             (status.sessions, status.connections, status.statements) =
                 (sessions, connections, statements);
+            status.gate = gate;
         });
+        Ok(())
     }
 
     /// A loss at the end of what a client sends has no event behind it that would tell it. The kernel's counts of one
@@ -332,10 +520,22 @@ impl Capture {
         let _ = poll(&mut fds, PollTimeout::from(timeout_ms));
     }
 
-    /// Takes the hooks away, reads what is left and closes the journal.
+    /// Takes the hooks away, unless the gate is to stay closed; reads what is left and closes the journal.
     fn finish(mut self, state: &mut State) -> Result<(), AgentError> {
-        self.kernel.detach();
+        let stays = self
+            .gate
+            .as_ref()
+            .is_some_and(Gate::is_closed_without_agent);
+        if stays {
+            tracing::warn!(
+                "the gate stays, closed: what triggers is held until an agent runs again; `dbgov gate off` takes it away"
+            );
+            // What is held from here on is the next agent's.
+        } else {
+            self.kernel.detach();
+        }
         while self.packets(state)? == DRAIN_RECORDS_MAX {}
+        self.commands(state)?;
         let (opened, sessions) = (self.pipeline.opened(), self.pipeline.sessions());
         self.pipeline.stop(boot_ns());
         let statements = self.pipeline.recorder().statements;
@@ -345,8 +545,23 @@ impl Capture {
         self.shared.update(|status| status.ready = false);
         let stats = self.journal.close();
         tracing::info!(records = stats.records, dropped = stats.dropped, "stopped");
+        if stays {
+            self.kernel.leave();
+        }
         Ok(())
     }
+}
+
+/// Where servers live, by the cookies of their network namespaces.
+fn namespaces(scan: &Scan) -> HashMap<u64, NetNs> {
+    let known = scan.servers.iter().filter_map(|server| {
+        let namespace = NetNs {
+            inode: server.netns_inode,
+            pid: server.process.pid,
+        };
+        Some((server.netns_cookie?, namespace))
+    });
+    known.collect()
 }
 
 /// Reads the control ring: who connects, and who begins to listen.
@@ -362,6 +577,8 @@ fn connects(
                 cookie, connect, ..
             }) => connecting(pipeline, state, cookie, &connect),
             Ok(Control::Listen { .. }) => host.request(Request::Servers),
+            // It has done its work: the thread is awake and reads the packets next.
+            Ok(Control::Held { .. }) => {}
             Err(error) => malformed(state, error),
         }
     }

@@ -1,7 +1,7 @@
 //! The running agent: its threads and how they end.
 //!
 //! ```text
-//! capture       drains the rings, runs the pipeline, sends records     capture.rs
+//! capture       drains the rings, runs the pipeline, sends records     capture.rs, gate.rs, policy.rs
 //! host          looks for servers and for who is behind old sockets    host.rs
 //! audit-writer  the journal                                            audit::writer
 //! display       the live statements on stdout                          display.rs
@@ -11,7 +11,9 @@
 
 mod capture;
 mod display;
+mod gate;
 mod host;
+mod policy;
 pub mod status;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::audit::journal::{Journal, JournalConfig};
@@ -27,13 +29,16 @@ use crate::audit::record::{Kind, Record};
 use crate::audit::{JournalHandle, OpenError};
 use crate::capture::kernel::{self, Kernel, KernelError, LoadOptions};
 use crate::capture::{cgroup, discover};
-use crate::clock::{Clock, unix_ns};
-use crate::config::Config;
-use crate::control::{Control, ControlError};
+use crate::clock::{Clock, boot_ns, unix_ns};
+use crate::config::{Config, PolicyMode};
+use crate::control::{Control, ControlError, Peer, Queue, Reply, Request};
+use crate::judge::Rulebook;
 use crate::pipeline::{Governed, Pipeline};
 use crate::protocol::postgres::Limits;
 
 pub use display::{Display, terminal};
+use gate::Gate;
+use policy::PolicyWatch;
 use status::{JournalStatus, Shared, Status};
 
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +57,8 @@ pub enum AgentError {
     Journal(#[from] OpenError),
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error("{0}")]
+    Policy(String),
     #[error("cannot {0}: {1}")]
     Os(&'static str, std::io::Error),
     #[error("the audit trail can no longer be written: its thread has ended")]
@@ -65,19 +72,35 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     }
     // Signals first: one that comes while the hooks are being attached must still drain and end in order.
     let mut signals =
-        Signals::new([SIGTERM, SIGINT]).map_err(|e| AgentError::Os("catch signals", e))?;
+        Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| AgentError::Os("catch signals", e))?;
     let mounts = cgroup::mounts().map_err(AgentError::Mounts)?;
     let cgroup_root = cgroup::cgroup2_mount(&mounts)
         .ok_or(AgentError::NoCgroup2)?
         .mount_point
         .clone();
     let node = config.node();
+    let reload = Arc::new(AtomicBool::new(false));
+    let mut watch = config
+        .policy
+        .as_ref()
+        .map(|policy| PolicyWatch::new(policy.file.clone(), policy.mode, Arc::clone(&reload)));
+    // Before anything is attached: a policy that cannot be read must not leave a host that only seems governed.
+    let policy = match &mut watch {
+        Some(watch) => Some(watch.read().map_err(AgentError::Policy)?),
+        None => None,
+    };
+    let enforces = watch
+        .as_ref()
+        .is_some_and(|watch| watch.mode == PolicyMode::Enforce);
     let control = Control::bind(&config.agent.control_socket)?;
     let mut journal = open_journal(config, &node, display)?;
     let options = LoadOptions {
         cgroup_root,
         packet_ring_bytes: config.capture.ring_bytes,
         debug: config.capture.kernel_debug,
+        bpffs: config.agent.bpffs.clone(),
+        // An agent that only observes has nothing that should outlive it.
+        pin: enforces,
     };
     let (mut kernel, rings) = Kernel::load(&options)?;
     let governed = Governed {
@@ -92,14 +115,33 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     };
     let mut pipeline = Pipeline::new(limits, Clock::boot(), kernel::sock_ops_tells_netns());
     pipeline.govern(governed.clone());
+    pipeline.recorder().boot_clock = boot_ns;
+    let mut notes = vec![start_record(config, &kernel)];
+    let gate = match (policy, &mut watch) {
+        (Some(policy), Some(watch)) => {
+            watch.generation = 1;
+            notes.push(watch.record(Ok(&policy), None));
+            let gate = match enforces {
+                true => {
+                    pipeline.enforce();
+                    pipeline.adopt(kernel.gates());
+                    Some(Gate::start(&mut kernel, &policy, config.audit.lossless)?)
+                }
+                false => None,
+            };
+            let generation = watch.generation;
+            pipeline.set_rulebook(Rulebook { policy, generation });
+            gate
+        }
+        _ => None,
+    };
     let shared = Arc::new(Shared::new(Status::starting(&node, config.ports())));
-    journal
-        .send(vec![start_record(config, &kernel)])
-        .map_err(|_| AgentError::WriterEnded)?;
+    journal.send(notes).map_err(|_| AgentError::WriterEnded)?;
 
     let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
         .map_err(|e| AgentError::Os("make an eventfd", e.into()))?;
     let wake = Arc::new(wake);
+    let (queue, requests) = Queue::new(Arc::clone(&wake));
     let stop = Arc::new(AtomicBool::new(false));
     let host = host::start(governed, config.discovers(), Arc::clone(&wake))
         .map_err(|e| AgentError::Os("start a thread", e))?;
@@ -108,6 +150,9 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         rings,
         pipeline,
         journal,
+        gate,
+        policy: watch,
+        requests,
         host,
         wake: Arc::clone(&wake),
         stop: Arc::clone(&stop),
@@ -118,10 +163,10 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         .spawn(move || capture.run())
         .map_err(|e| AgentError::Os("start a thread", e))?;
     let control = control
-        .serve(Arc::clone(&shared))
+        .serve(answers(Arc::clone(&shared), queue))
         .map_err(|e| AgentError::Os("start a thread", e))?;
 
-    let ended_early = wait(&mut signals, &thread);
+    let ended_early = wait(&mut signals, &thread, &reload);
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
     stop.store(true, Ordering::Release);
     let _ = wake.write(1);
@@ -143,11 +188,29 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     }
 }
 
+/// What the control socket is asked.
+fn answers(
+    shared: Arc<Shared>,
+    queue: Queue,
+) -> impl Fn(&Peer, Request) -> Reply + Send + Sync + 'static {
+    move |peer, request| match request {
+        Request::Status => Reply::of(&shared.get()),
+        request => queue.ask(peer, request),
+    }
+}
+
 /// Until a signal; true where the capture thread ended before.
-fn wait<T>(signals: &mut Signals, thread: &std::thread::JoinHandle<T>) -> bool {
+fn wait<T>(
+    signals: &mut Signals,
+    thread: &std::thread::JoinHandle<T>,
+    reload: &AtomicBool,
+) -> bool {
     loop {
-        if signals.pending().next().is_some() {
-            return false;
+        for signal in signals.pending() {
+            match signal {
+                SIGHUP => reload.store(true, Ordering::Release),
+                _ => return false,
+            }
         }
         if thread.is_finished() {
             return true;

@@ -25,6 +25,12 @@ pub struct Status {
     pub hooks: Vec<HookStatus>,
     pub kernel: KernelStatus,
     pub journal: JournalStatus,
+    /// The policy in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyStatus>,
+    /// Where verdicts are enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateStatus>,
     pub problems: Vec<String>,
 }
 
@@ -65,6 +71,37 @@ pub struct KernelStatus {
     pub unframed: u64,
     /// Ring records that were not what they said; always 0 but for a fault of ours.
     pub malformed_events: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// Of policies put in force since start, once the kernel has taken them up.
+    pub generation: u64,
+    /// Of the file's bytes.
+    pub sha256: String,
+    pub rules: u64,
+    /// `enforce` or `observe`.
+    pub mode: String,
+    /// Why a newer file was not taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// What the gate did since start.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct GateStatus {
+    pub held_packets: u64,
+    pub released_packets: u64,
+    /// Dropped without a copy: no room in the ring; TCP sends them again.
+    pub dropped_packets: u64,
+    pub lock_missed: u64,
+    /// While no agent beat.
+    pub down_passed: u64,
+    pub down_held: u64,
+    pub refused_connections: u64,
+    pub failed_releases: u64,
+    pub failed_refusals: u64,
+    pub approvals_pending: u64,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

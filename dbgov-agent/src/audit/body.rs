@@ -88,6 +88,10 @@ impl Renderer {
             write_member(bytes, b"\"agent\":", &record.agent)?;
             bytes.push(b',');
         }
+        if let Some(approval) = &record.approval {
+            write_member(bytes, b"\"approval\":", approval)?;
+            bytes.push(b',');
+        }
         if let Some(cancel) = &record.cancel {
             write_member(bytes, b"\"cancel\":", cancel)?;
             bytes.push(b',');
@@ -95,7 +99,7 @@ impl Renderer {
         let chain_at = bytes.len();
         self.write_until_seq(record, bytes)?;
         let seq_at = bytes.len();
-        self.write_rest(record, bytes);
+        self.write_rest(record, bytes)?;
         Ok(Parts {
             before_chain: chain_at - start,
             before_seq: seq_at - chain_at,
@@ -120,6 +124,9 @@ impl Renderer {
         bytes.extend_from_slice(record.kind.name().as_bytes());
         bytes.extend_from_slice(b"\",\"node\":");
         bytes.extend_from_slice(&self.node);
+        if !record.policy.is_empty() {
+            write_member(bytes, b",\"policy\":", &record.policy)?;
+        }
         if let Some(result) = &record.result {
             bytes.extend_from_slice(b",\"result\":");
             block::write_result(result, bytes);
@@ -128,7 +135,11 @@ impl Renderer {
         Ok(())
     }
 
-    fn write_rest(&mut self, record: &Record, bytes: &mut Vec<u8>) {
+    fn write_rest(
+        &mut self,
+        record: &Record,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), serde_json::Error> {
         if let Some(session) = &record.session {
             bytes.extend_from_slice(b",\"session\":");
             bytes.extend_from_slice(session.json().as_bytes());
@@ -141,7 +152,9 @@ impl Renderer {
         self.time.write(record.time_unix_ns, bytes);
         bytes.extend_from_slice(b"\",\"v\":");
         json::write_number(bytes, RECORD_VERSION.into());
+        write_optional(bytes, b",\"verdict\":", &record.verdict)?;
         bytes.push(b'}');
+        Ok(())
     }
 }
 

@@ -8,11 +8,11 @@
 //! ```
 
 mod fields;
-mod text;
+pub(crate) mod text;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use fields::{Line, ResultFields, Statement};
+use fields::{Approval, Line, ResultFields, Statement};
 use text::{count, push_visible, width_columns};
 
 /// Columns of the two that say who; longer names are cut so that the statements stand below each other.
@@ -225,9 +225,26 @@ fn show(line: &Line) -> Shown {
             Shown::body(Style::Good, body)
         }
         "agent_stop" => Shown::body(Style::Good, "dbgov stopped".to_owned()),
+        "approval" => Shown::body(Style::Alarm, show_approval(&line.approval)),
         "verdict_unenforced" => Shown::body(Style::Alarm, "!!! VERDICT NOT ENFORCED".to_owned()),
         other => Shown::body(Style::Plain, other.to_owned()),
     }
+}
+
+fn show_approval(approval: &Approval) -> String {
+    let mut body = format!(
+        "approval {} ({}) {}",
+        approval.id, approval.rule, approval.state
+    );
+    if let Some(approver) = &approval.approver {
+        let uid = format!("uid {}", approver.uid);
+        body.push_str(&format!(" by {}", approver.user.as_ref().unwrap_or(&uid)));
+    }
+    if !approval.reason.is_empty() {
+        body.push_str(&format!(": {}", approval.reason));
+    }
+    body.push_str(&format!(": {}", approval.statement.head));
+    body
 }
 
 fn show_statement(statement: &Statement, result: &ResultFields) -> Shown {

@@ -267,6 +267,35 @@ pub struct ErrorBlock {
     pub severity: Option<String>,
 }
 
+/// What the policy decided on a message.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct VerdictBlock {
+    /// `allow`, `alert`, `hold`, `reject`, `reset`.
+    pub action: &'static str,
+    /// Id of the approval the message waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Arc<str>>,
+    /// How long the gate held the message, microseconds; only if it did.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exact_option"
+    )]
+    pub held_us: Option<u64>,
+    /// The effect that decided: `drop public.t`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched: Option<String>,
+    /// `enforce`, or `observe`: nothing was held.
+    pub mode: &'static str,
+    /// As the rule gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Arc<str>>,
+    /// Name of the rule, or `(default)`, `(unparsed)`, `(unseen)`, `(opaque)`, `(malformed)`.
+    pub rule: Arc<str>,
+    /// The action the rule asks for, where another was taken instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<&'static str>,
+}
+
 /// Totals of a session, in its `session_close`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct CloseBlock {
@@ -296,6 +325,46 @@ pub struct CancelBlock {
     pub session: Option<String>,
 }
 
+/// A statement that waits for a person's decision, or how that ended; `session` and `identity` say whose it is.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ApprovalBlock {
+    /// Who decided; absent where nobody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approver: Option<ApproverBlock>,
+    pub id: String,
+    /// The approver's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// `identity.name` of the requester.
+    pub requester: String,
+    /// The rule that asks for the decision.
+    pub rule: String,
+    /// `pending`, `approved`, `denied`, `timed_out`, `client_gone`.
+    pub state: &'static str,
+    pub statement: ApprovalStatement,
+    #[serde(serialize_with = "exact")]
+    pub waited_us: u64,
+}
+
+/// A person on this host, by the credentials of the control socket's peer.
+#[derive(Debug, Clone, Serialize)]
+pub struct ApproverBlock {
+    pub uid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ApprovalStatement {
+    /// Length of the text on the wire, bytes.
+    #[serde(serialize_with = "exact")]
+    pub bytes: u64,
+    /// The beginning of the text.
+    pub head: String,
+    /// Of the whole text on the wire.
+    pub sha256: String,
+}
+
 /// An audit record before the journal gives it its number, its node and its place in the chain. The blocks of the rarer
 /// kinds are boxed: records are moved and queued by the ten thousand, and nearly all are statements.
 /// `body` and [`super::line::LineEncoder`] write it out: with `chain`, `node`, `seq`, `time` and `v` between these fields.
@@ -305,6 +374,8 @@ pub struct Record {
     /// nothing above [`JSON_INTEGER_MAX`]: in these serde_json's output is already canonical.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub agent: BTreeMap<&'static str, serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Box<ApprovalBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Box<CancelBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -316,12 +387,17 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Rendered<Identity>>,
     pub kind: Kind,
+    /// A policy that was put in force or refused (policy). Keys and values as in `agent`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub policy: BTreeMap<&'static str, serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultBlock>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Rendered<Session>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statement: Option<StatementBlock>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Box<VerdictBlock>>,
     /// Nanoseconds since the Unix epoch, UTC.
     #[serde(skip)]
     pub time_unix_ns: u64,
@@ -331,15 +407,18 @@ impl Record {
     pub fn new(kind: Kind, time_unix_ns: u64) -> Self {
         Record {
             agent: BTreeMap::new(),
+            approval: None,
             cancel: None,
             close: None,
             error: None,
             gap: None,
             identity: None,
             kind,
+            policy: BTreeMap::new(),
             result: None,
             session: None,
             statement: None,
+            verdict: None,
             time_unix_ns,
         }
     }

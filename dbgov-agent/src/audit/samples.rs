@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::record::{
-    CancelBlock, CloseBlock, ErrorBlock, GapBlock, Identity, Kind, Record, Rendered, ResultBlock,
-    Session, StatementBlock,
+    ApprovalBlock, ApprovalStatement, ApproverBlock, CancelBlock, CloseBlock, ErrorBlock, GapBlock,
+    Identity, Kind, Record, Rendered, ResultBlock, Session, StatementBlock,
 };
 use crate::protocol::Text;
 
@@ -63,6 +63,7 @@ pub(super) fn statement(text: &str) -> Record {
             text: text.into(),
             bytes: text.len() as u64,
             truncated: false,
+            tail_hit: false,
             lossy: false,
             sha256: None,
             encoding: None,
@@ -165,7 +166,30 @@ pub(super) fn everything() -> Vec<Record> {
         severity: some(),
     };
     error.error = Some(block.into());
-    vec![full, start, cancel, close, error, gap("crash", Some(9))]
+    let lost = gap("crash", Some(9));
+    vec![full, start, cancel, close, error, lost, approval()]
+}
+
+fn approval() -> Record {
+    let mut record = Record::new(Kind::Approval, TIME_UNIX_NS);
+    record.approval = Some(Box::new(ApprovalBlock {
+        approver: Some(ApproverBlock {
+            uid: 1000,
+            user: Some("alice".to_owned()),
+        }),
+        id: "k7qx-1".to_owned(),
+        reason: Some(nasty_text()),
+        requester: "agent:sync".to_owned(),
+        rule: "write-needs-where".to_owned(),
+        state: "approved",
+        statement: ApprovalStatement {
+            bytes: u64::MAX,
+            head: nasty_text(),
+            sha256: "00".repeat(32),
+        },
+        waited_us: u64::MAX,
+    }));
+    record
 }
 
 pub(super) fn gap(cause: &'static str, bytes: Option<u64>) -> Record {

@@ -1,11 +1,16 @@
 //! Ring buffer records to typed events. Every length is checked: a record that is not what its kind says is refused,
 //! not trusted, though it comes from our own programs.
 
+mod response;
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use dbgov_common as raw;
 use dbgov_common::{ConnectInfo, Header, Mark};
 
+pub use self::response::{Piece, Response};
 use crate::protocol::{Direction, TimeNs};
 
 /// The two ends of a connection, as the socket that reported them sees them.
@@ -40,7 +45,19 @@ pub enum Captured<'a> {
         seq: u32,
         ack: u32,
         lost_bytes: u64,
+        /// The packet did not reach TCP: the gate holds it.
+        held: Option<Held>,
         payload: &'a [u8],
+    },
+    /// The agent's own, marked packet passed the gate.
+    Released {
+        cookie: u64,
+        at: TimeNs,
+        /// What it carried.
+        seq: u32,
+        seq_end: u32,
+        /// Everything before has passed to TCP.
+        passed: u32,
     },
     /// Request bytes that arrived with the packet that completed the handshake, known by its ends only.
     FirstRequest {
@@ -57,6 +74,8 @@ pub enum Captured<'a> {
         direction: Direction,
         reset: bool,
         seq: u32,
+        /// The packet did not reach TCP: the gate holds it.
+        held: Option<Held>,
     },
     Close {
         cookie: u64,
@@ -70,6 +89,15 @@ pub enum Captured<'a> {
         ends: Ends,
         connect: Option<ConnectInfo>,
     },
+}
+
+/// What the gate says of a packet it did not let pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The packet's window field, as it stood in the header (not scaled).
+    pub window: u16,
+    /// Everything before this sequence number has passed to TCP.
+    pub passed: u32,
 }
 
 /// What the process side reports, on the control ring.
@@ -87,61 +115,8 @@ pub enum Control {
         port: u16,
         netns_cookie: Option<u64>,
     },
-}
-
-/// Response messages with what was left out between them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Response<'a> {
-    pub cookie: u64,
-    pub at: TimeNs,
-    /// Sequence numbers of the range the record accounts for.
-    pub seq: u32,
-    pub seq_end: u32,
-    /// What the server has of the request stream.
-    pub ack: u32,
-    pub lost_bytes: u64,
-    /// The record begins at a message boundary.
-    pub boundary: bool,
-    /// ... found anew after boundaries were lost: what came before is a gap.
-    pub resync: bool,
-    /// ... because the ring was full.
-    pub ring_full: bool,
-    marks: [Mark; raw::RESPONSE_MARKS_MAX],
-    marks_len: usize,
-    data: &'a [u8],
-}
-
-/// A piece of a response record, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece<'a> {
-    Bytes(&'a [u8]),
-    /// `bytes` bytes in which `rows` rows began.
-    Elided {
-        bytes: u64,
-        rows: u32,
-    },
-}
-
-impl<'a> Response<'a> {
-    pub fn pieces(&self) -> impl Iterator<Item = Piece<'a>> + '_ {
-        let marks = &self.marks[..self.marks_len];
-        let mut from = 0;
-        let between = marks.iter().flat_map(move |mark| {
-            let bytes = &self.data[from..mark.at as usize];
-            from = mark.at as usize;
-            [
-                Piece::Bytes(bytes),
-                Piece::Elided {
-                    bytes: u64::from(mark.bytes),
-                    rows: mark.rows,
-                },
-            ]
-        });
-        let last = marks.last().map_or(0, |mark| mark.at as usize);
-        between
-            .chain(std::iter::once(Piece::Bytes(&self.data[last..])))
-            .filter(|piece| *piece != Piece::Bytes(&[]))
-    }
+    /// The gate holds a packet; its copy is in the packet ring, which is to be read now.
+    Held { cookie: u64 },
 }
 
 /// The kernel's totals of a connection, bytes.
@@ -170,12 +145,20 @@ pub fn captured(bytes: &[u8]) -> Result<Captured<'_>, EventError> {
     let kind = header.kind;
     let (cookie, at) = (header.cookie, header.time_boot_ns);
     Ok(match kind {
+        raw::KIND_REQUEST if header.flags & raw::FLAG_RELEASED != 0 => Captured::Released {
+            cookie,
+            at,
+            seq: header.seq,
+            seq_end: header.seq_end,
+            passed: header.passed,
+        },
         raw::KIND_REQUEST => Captured::Request {
             cookie,
             at,
             seq: header.seq,
             ack: header.ack,
             lost_bytes: header.lost_bytes,
+            held: held(&header),
             payload: payload(&header, bytes, size_of::<Header>())?,
         },
         raw::KIND_LISTENER_REQUEST => {
@@ -188,7 +171,8 @@ pub fn captured(bytes: &[u8]) -> Result<Captured<'_>, EventError> {
                 payload: payload(&header, bytes, size_of::<raw::ListenerSegment>())?,
             }
         }
-        raw::KIND_RESPONSE => Captured::Response(response(&header, bytes)?),
+        raw::KIND_RESPONSE => Captured::Response(response::response(&header, bytes)?),
+        raw::KIND_RESPONSE_SHORT => Captured::Response(response::short(&header, bytes)?),
         raw::KIND_OPEN | raw::KIND_SEEN => {
             let record: raw::Opened = read(kind, bytes, 0)?;
             let (ends, netns_cookie) = (ends(&record.tuple), known(record.netns_cookie));
@@ -220,6 +204,7 @@ pub fn captured(bytes: &[u8]) -> Result<Captured<'_>, EventError> {
             },
             reset: header.flags & raw::FLAG_RST != 0,
             seq: header.seq,
+            held: held(&header),
         },
         raw::KIND_CLOSE => {
             let record: raw::Closed = read(kind, bytes, 0)?;
@@ -268,43 +253,15 @@ pub fn control(bytes: &[u8]) -> Result<Control, EventError> {
                 netns_cookie: known(record.netns_cookie),
             })
         }
+        raw::KIND_HELD => Ok(Control::Held { cookie }),
         other => Err(EventError::Kind(other)),
     }
 }
 
-fn response<'a>(header: &Header, bytes: &'a [u8]) -> Result<Response<'a>, EventError> {
-    let data_at = std::mem::offset_of!(raw::Response, data);
-    let data = payload(header, bytes, data_at)?;
-    let marks_len = usize::from(header.marks);
-    if marks_len > raw::RESPONSE_MARKS_MAX {
-        return Err(EventError::Marks);
-    }
-    let mut marks = [Mark::default(); raw::RESPONSE_MARKS_MAX];
-    let mut before = 0;
-    for (index, slot) in marks.iter_mut().enumerate().take(marks_len) {
-        *slot = read(
-            header.kind,
-            bytes,
-            size_of::<Header>() + index * size_of::<Mark>(),
-        )?;
-        if slot.at < before || slot.at as usize > data.len() {
-            return Err(EventError::Marks);
-        }
-        before = slot.at;
-    }
-    Ok(Response {
-        cookie: header.cookie,
-        at: header.time_boot_ns,
-        seq: header.seq,
-        seq_end: header.seq_end,
-        ack: header.ack,
-        lost_bytes: header.lost_bytes,
-        boundary: header.flags & raw::FLAG_BOUNDARY != 0,
-        resync: header.flags & raw::FLAG_RESYNC != 0,
-        ring_full: header.flags & raw::FLAG_RING_FULL != 0,
-        marks,
-        marks_len,
-        data,
+fn held(header: &Header) -> Option<Held> {
+    (header.flags & raw::FLAG_HELD != 0).then_some(Held {
+        window: header.seq_end as u16,
+        passed: header.passed,
     })
 }
 
@@ -364,148 +321,4 @@ fn read<T: Plain>(kind: u8, bytes: &[u8], from: usize) -> Result<T, EventError> 
     let source = bytes.get(from..to).ok_or(short)?;
     // SAFETY: `source` has the size of T, any bit pattern of which is valid; the read does not ask for alignment.
     Ok(unsafe { source.as_ptr().cast::<T>().read_unaligned() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bytes<T: Plain>(value: &T) -> Vec<u8> {
-        // SAFETY: plain old data without padding.
-        unsafe { std::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) }
-            .to_vec()
-    }
-
-    fn response_record(len: u32, marks: &[Mark]) -> Vec<u8> {
-        let header = Header {
-            kind: raw::KIND_RESPONSE,
-            len,
-            marks: marks.len() as u8,
-            ..Header::default()
-        };
-        let mut record = bytes(&header);
-        for index in 0..raw::RESPONSE_MARKS_MAX {
-            record.extend(bytes(&marks.get(index).copied().unwrap_or_default()));
-        }
-        record.extend((0..raw::RESPONSE_DATA_BYTES).map(|b| b as u8));
-        record
-    }
-
-    #[test]
-    fn pieces_stand_between_the_marks() {
-        let marks = [
-            Mark {
-                at: 0,
-                rows: 2,
-                bytes: 40,
-            },
-            Mark {
-                at: 3,
-                rows: 0,
-                bytes: 9,
-            },
-        ];
-        let record = response_record(5, &marks);
-        let Ok(Captured::Response(response)) = captured(&record) else {
-            panic!("a response record")
-        };
-        let pieces: Vec<_> = response.pieces().collect();
-        assert_eq!(
-            pieces,
-            [
-                Piece::Elided { bytes: 40, rows: 2 },
-                Piece::Bytes(&[0, 1, 2]),
-                Piece::Elided { bytes: 9, rows: 0 },
-                Piece::Bytes(&[3, 4]),
-            ]
-        );
-    }
-
-    #[test]
-    fn marks_out_of_order_or_outside_are_refused() {
-        let backwards = [
-            Mark {
-                at: 4,
-                rows: 0,
-                bytes: 1,
-            },
-            Mark {
-                at: 3,
-                rows: 0,
-                bytes: 1,
-            },
-        ];
-        assert_eq!(
-            captured(&response_record(5, &backwards)),
-            Err(EventError::Marks)
-        );
-        assert_eq!(
-            captured(&response_record(
-                5,
-                &[Mark {
-                    at: 6,
-                    rows: 0,
-                    bytes: 1
-                }]
-            )),
-            Err(EventError::Marks)
-        );
-    }
-
-    #[test]
-    fn a_length_beyond_the_record_is_refused() {
-        let mut record = bytes(&Header {
-            kind: raw::KIND_REQUEST,
-            len: 4,
-            ..Header::default()
-        });
-        record.extend([1, 2, 3]);
-        assert_eq!(
-            captured(&record),
-            Err(EventError::Short {
-                kind: raw::KIND_REQUEST,
-                have: 51
-            })
-        );
-        record.push(4);
-        assert!(matches!(
-            captured(&record),
-            Ok(Captured::Request {
-                payload: [1, 2, 3, 4],
-                ..
-            })
-        ));
-    }
-
-    #[test]
-    fn every_prefix_of_every_kind_is_refused_or_read() {
-        for kind in 0..=u8::MAX {
-            let mut record = bytes(&Header {
-                kind,
-                len: 7,
-                marks: 3,
-                ..Header::default()
-            });
-            record.resize(400, 0xff);
-            for end in 0..record.len() {
-                let _ = captured(&record[..end]);
-                let _ = control(&record[..end]);
-            }
-        }
-    }
-
-    #[test]
-    fn mapped_addresses_are_ipv4() {
-        let mut tuple = raw::Tuple {
-            local_port: 5432,
-            remote_port: 9,
-            ..raw::Tuple::default()
-        };
-        tuple.local_addr = std::net::Ipv4Addr::new(10, 9, 0, 1)
-            .to_ipv6_mapped()
-            .octets();
-        tuple.remote_addr = Ipv6Addr::LOCALHOST.octets();
-        assert_eq!(ends(&tuple).local.to_string(), "10.9.0.1:5432");
-        assert_eq!(ends(&tuple).remote.to_string(), "[::1]:9");
-    }
 }

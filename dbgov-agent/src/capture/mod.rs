@@ -6,5 +6,6 @@ pub mod event;
 pub mod kernel;
 pub mod netns;
 pub mod pcap;
+pub mod peer;
 pub mod proc;
 pub mod sockdiag;

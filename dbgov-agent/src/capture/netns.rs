@@ -1,5 +1,6 @@
 //! Network namespaces: what lives in them, and how to look into one from outside.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -9,10 +10,15 @@ use std::thread;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+use super::proc;
+
 /// asm-generic/socket.h; Linux 5.14.
 const SO_NETNS_COOKIE: libc::c_int = 71;
 /// asm-generic/socket.h; Linux 4.12.
 const SO_COOKIE: libc::c_int = 57;
+
+/// Namespaces looked into in one search.
+const NAMESPACES_MAX: usize = 10_000;
 
 /// A network namespace, named by the inode of its nsfs file and reachable through a process that lives in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +72,26 @@ pub fn own_cookie() -> Option<u64> {
     )
     .ok()?;
     u64_option(probe.as_fd(), SO_NETNS_COOKIE).ok()
+}
+
+/// The namespace with this cookie, found through the processes that live in it: one look into every namespace of the
+/// host, about 0.1 ms each.
+pub fn find(cookie: u64) -> Option<NetNs> {
+    let mut seen = HashSet::new();
+    for pid in proc::pids().ok()? {
+        // A process that has ended meanwhile lives in none.
+        let Ok(inode) = proc::netns_inode(pid) else {
+            continue;
+        };
+        let namespace = NetNs { inode, pid };
+        if seen.len() < NAMESPACES_MAX
+            && seen.insert(inode)
+            && within(namespace, own_cookie).is_ok_and(|found| found == Some(cookie))
+        {
+            return Some(namespace);
+        }
+    }
+    None
 }
 
 /// The number bpf_get_socket_cookie gives for the socket.
@@ -154,6 +180,9 @@ mod tests {
         assert_eq!(seen, (inode, cookie));
         assert_ne!(seen.0, before);
         assert_eq!(own_inode().unwrap(), before);
+        // /proc lists processes, and this namespace has none of its own.
+        assert_eq!(find(cookie.unwrap()), None);
+        assert_eq!(find(own_cookie().unwrap()).unwrap().inode, before);
         drop(stop);
         other.join().unwrap();
     }

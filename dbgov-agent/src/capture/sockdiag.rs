@@ -6,9 +6,9 @@ use std::io;
 use std::net::SocketAddr;
 
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NetlinkSerializable,
 };
-use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{
     AF_INET, AF_INET6, IPPROTO_TCP, TCP_ESTABLISHED, TCP_LISTEN,
 };
@@ -16,6 +16,7 @@ use netlink_packet_sock_diag::inet::nlas::Nla;
 use netlink_packet_sock_diag::inet::{
     ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags,
 };
+use netlink_packet_sock_diag::{SockDiagDestroy, SockDiagMessage};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr};
 
@@ -81,9 +82,7 @@ pub enum Query {
 /// Lists the sockets, IPv4 and IPv6, of the calling thread's network namespace.
 pub fn tcp_sockets(query: Query) -> Result<Dump, Error> {
     let mut found = Dump::default();
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.bind_auto()?;
-    socket.connect(&NetlinkAddr::new(0, 0))?;
+    let socket = connected()?;
     for (sequence, family) in [(1, AF_INET), (2, AF_INET6)] {
         match dump_family(&socket, family, sequence, query, &mut found) {
             // A kernel without IPv6 has no handler for that family.
@@ -92,6 +91,59 @@ pub fn tcp_sockets(query: Query) -> Result<Dump, Error> {
         }
     }
     Ok(found)
+}
+
+/// Ends the TCP socket of the calling thread's network namespace that has these addresses and this cookie (Linux 4.9).
+/// The kernel's refusals come as their errno: ENOENT and ESTALE where there is no such socket (any more), EOPNOTSUPP
+/// where the kernel was built without, EPERM without CAP_NET_ADMIN.
+pub fn destroy(local: SocketAddr, remote: SocketAddr, cookie: u64) -> Result<(), Error> {
+    const SEQUENCE: u32 = 1;
+    let socket = connected()?;
+    let (local_ip, remote_ip) = (local.ip().to_canonical(), remote.ip().to_canonical());
+    let mut words = [0; 8];
+    words[..4].copy_from_slice(&(cookie as u32).to_ne_bytes());
+    words[4..].copy_from_slice(&((cookie >> 32) as u32).to_ne_bytes());
+    let request = SockDiagMessage::InetRequest(InetRequest {
+        // An IPv6 socket that speaks IPv4 is found by its IPv4 addresses (`inet_diag_find_one_icsk`).
+        family: if local_ip.is_ipv4() {
+            AF_INET
+        } else {
+            AF_INET6
+        },
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::all(),
+        socket_id: SocketId {
+            source_port: local.port(),
+            destination_port: remote.port(),
+            source_address: local_ip,
+            destination_address: remote_ip,
+            // Link-local addresses are those of an interface.
+            interface_id: match local {
+                SocketAddr::V6(local) => local.scope_id(),
+                SocketAddr::V4(_) => 0,
+            },
+            cookie: words,
+        },
+    });
+    let flags = NLM_F_REQUEST | NLM_F_ACK;
+    socket.send(&encoded(SockDiagDestroy::new(request), flags, SEQUENCE), 0)?;
+    let mut datagram = Vec::with_capacity(RECEIVE_BUFFER_BYTES);
+    socket.recv(&mut datagram, 0)?;
+    let answer = NetlinkMessage::<SockDiagMessage>::deserialize(&datagram)?;
+    match answer.payload {
+        // An error without a code is the acknowledgment.
+        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io().into()),
+        NetlinkPayload::Error(_) => Ok(()),
+        _ => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+    }
+}
+
+fn connected() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    socket.connect(&NetlinkAddr::new(0, 0))?;
+    Ok(socket)
 }
 
 fn request(family: u8, sequence: u32, query: Query) -> Vec<u8> {
@@ -111,19 +163,21 @@ fn request(family: u8, sequence: u32, query: Query) -> Vec<u8> {
             StateFlags::ESTABLISHED
         }
     };
+    let request = SockDiagMessage::InetRequest(InetRequest {
+        family,
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states,
+        socket_id,
+    });
+    encoded(request, NLM_F_REQUEST | NLM_F_DUMP, sequence)
+}
+
+fn encoded<M: NetlinkSerializable>(request: M, flags: u16, sequence: u32) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    header.flags = flags;
     header.sequence_number = sequence;
-    let mut message = NetlinkMessage::new(
-        header,
-        NetlinkPayload::from(SockDiagMessage::InetRequest(InetRequest {
-            family,
-            protocol: IPPROTO_TCP,
-            extensions: ExtensionFlags::empty(),
-            states,
-            socket_id,
-        })),
-    );
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
     message.serialize(&mut bytes);

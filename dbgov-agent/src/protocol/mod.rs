@@ -116,6 +116,8 @@ pub struct Text {
     pub truncated: bool,
     /// Something in it was no valid text of its encoding and became U+FFFD.
     pub lossy: bool,
+    /// Something behind the head hit the trigger ([`postgres::Decoder::set_trigger`]); true as well where none is set.
+    pub tail_hit: bool,
     /// Of all bytes on the wire; only where `truncated`.
     pub sha256: Option<[u8; 32]>,
     /// PostgreSQL's name of the encoding it was sent in, where that is not UTF8.
@@ -165,9 +167,36 @@ pub struct StatementResult {
     pub copy_out_bytes: u64,
 }
 
+/// A message of the client that makes the server run something or defines what a later one runs (Parse), as soon as its
+/// last byte is there: what a gate decides on before the server gets that byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Of the messages of this session, ascending; its [`Statement`] has the same.
+    pub number: u64,
+    /// When the byte came that completed the message.
+    pub at: TimeNs,
+    /// [`Via::Prepare`] for a Parse.
+    pub via: Via,
+    /// What it runs. More than one where answers are outstanding that decide which of them a name stands for.
+    pub texts: Vec<Arc<Text>>,
+    /// It may also run something that was never seen.
+    pub unseen: bool,
+    pub function_oid: Option<u32>,
+    /// Where in the stream of request bytes the message begins and where the next one does, bytes since the decoder's
+    /// start (lost ones included).
+    pub start: u64,
+    pub end: u64,
+    /// Where the text of a Query or a Parse begins; it is as long as [`Text::bytes`] says.
+    pub text_at: Option<u64>,
+    /// The session as it was when the message was sent.
+    pub session: Arc<SessionFacts>,
+}
+
 /// One message that made the server run something, with its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
+    /// The number of its [`Request`].
+    pub number: u64,
     pub via: Via,
     /// Absent for a FunctionCall and where the Parse was never seen.
     pub text: Option<Arc<Text>>,
@@ -196,6 +225,8 @@ pub enum Event {
     Authenticated {
         at: TimeNs,
     },
+    /// A message is complete. Only told where [`postgres::Limits::tell_requests`] asks for it.
+    Request(Box<Request>),
     Statement(Box<Statement>),
     /// A CancelRequest (this connection carries nothing else); the secret key is never kept.
     Cancel {

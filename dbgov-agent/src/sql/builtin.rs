@@ -1,6 +1,8 @@
 //! Functions whose call is no news, and functions that run text as code.
 
+use super::collector::{Collector, Effect};
 use super::name::Object;
+use super::verb::Verb;
 
 /// Functions of pg_catalog that only compute from their arguments, the rows at hand or the clock (documentation
 /// chapter 9 without 9.17 sequences, 9.27 administration and whatever reads files, settings or other sessions).
@@ -171,6 +173,7 @@ const EVERYDAY: &[&str] = &[
     "percent_rank",
     "percentile_cont",
     "percentile_disc",
+    "pg_collation_for",
     "pg_get_constraintdef",
     "pg_get_expr",
     "pg_get_function_arguments",
@@ -280,10 +283,10 @@ const EVERYDAY: &[&str] = &[
     "xmlforest",
 ];
 
-/// Functions that run a text as SQL, here or on another server, whatever the text may be: their call is an unknown
-/// effect too (9.15.3 mapping tables to XML; extensions dblink and tablefunc; full-text ts_stat and ts_rewrite).
-/// Sorted.
-const RUN_TEXT: &[&str] = &[
+/// Functions that run a text as SQL, or read a table named in one, here or on another server, whatever the text may be:
+/// their call is a dynamic effect too (9.15.3 mapping tables to XML; extensions dblink, tablefunc and xml2; full-text
+/// ts_stat and ts_rewrite). Sorted.
+pub const RUN_TEXT: &[&str] = &[
     "connectby",
     "crosstab",
     "crosstab2",
@@ -292,16 +295,50 @@ const RUN_TEXT: &[&str] = &[
     "crosstabn",
     "cursor_to_xml",
     "cursor_to_xmlschema",
+    "database_to_xml",
+    "database_to_xml_and_xmlschema",
     "dblink",
     "dblink_exec",
     "dblink_open",
     "dblink_send_query",
+    "pg_background_launch",
     "query_to_xml",
     "query_to_xml_and_xmlschema",
     "query_to_xmlschema",
+    "schema_to_xml",
+    "schema_to_xml_and_xmlschema",
+    "table_to_xml",
+    "table_to_xml_and_xmlschema",
     "ts_rewrite",
     "ts_stat",
+    "xpath_table",
 ];
+
+/// Functions on files of the server (9.27.9, 35.4 large objects, adminpack). Sorted.
+pub const FILES: &[&str] = &[
+    "lo_export",
+    "lo_import",
+    "pg_file_rename",
+    "pg_file_sync",
+    "pg_file_unlink",
+    "pg_file_write",
+    "pg_logdir_ls",
+    "pg_ls_archive_statusdir",
+    "pg_ls_dir",
+    "pg_ls_logdir",
+    "pg_ls_logicalmapdir",
+    "pg_ls_logicalsnapdir",
+    "pg_ls_replslotdir",
+    "pg_ls_summariesdir",
+    "pg_ls_tmpdir",
+    "pg_ls_waldir",
+    "pg_read_binary_file",
+    "pg_read_file",
+    "pg_stat_file",
+];
+
+/// Everyday functions that do not give the same for the same arguments. Sorted.
+const VOLATILE: &[&str] = &["clock_timestamp", "gen_random_uuid", "random", "timeofday"];
 
 fn is_pg_catalog(function: &Object) -> bool {
     function
@@ -314,9 +351,37 @@ pub(crate) fn is_everyday(function: &Object) -> bool {
     is_pg_catalog(function) && EVERYDAY.binary_search(&&*function.name).is_ok()
 }
 
-/// Whatever the schema: dblink and its kin live where the extension was installed.
-pub(crate) fn runs_text(function: &Object) -> bool {
-    RUN_TEXT.binary_search(&&*function.name).is_ok()
+/// Gives the same for the same arguments within one statement.
+pub(crate) fn is_stable(function: &Object) -> bool {
+    is_everyday(function) && VOLATILE.binary_search(&&*function.name).is_err()
+}
+
+/// A call and what is known of the function.
+pub(crate) fn call(function: Object, found: &mut Collector) {
+    push_call(Effect::new(Verb::Call, None), function, found);
+}
+
+/// What looks like a call.
+pub(crate) fn call_uncertain(function: Object, found: &mut Collector) {
+    if &*function.name == "set_config" {
+        found.push(Effect::uncertain(Verb::Set, None));
+        found.set_all_computed();
+    }
+    push_call(Effect::uncertain(Verb::Call, None), function, found);
+}
+
+fn push_call(call: Effect, function: Object, found: &mut Collector) {
+    // Whatever the schema: dblink and its kin live where the extension was installed.
+    let runs_text = RUN_TEXT.binary_search(&&*function.name).is_ok();
+    let server_side = FILES.binary_search(&&*function.name).is_ok();
+    found.push(Effect {
+        object: Some(function),
+        server_side,
+        ..call
+    });
+    if runs_text {
+        found.dynamic();
+    }
 }
 
 #[cfg(test)]
@@ -327,5 +392,7 @@ mod tests {
     fn lists_are_sorted() {
         assert!(EVERYDAY.is_sorted());
         assert!(RUN_TEXT.is_sorted());
+        assert!(FILES.is_sorted());
+        assert!(VOLATILE.is_sorted());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
-use super::{Dialect, Facts, Lexed};
+use super::{Change, Dialect, Facts, Lexed, Options};
 use crate::protocol::Text;
 
 /// Statements remembered, entries: more than the distinct statements of a large application.
@@ -50,7 +50,7 @@ impl FactsCache {
 
     /// The same as [`super::facts`], sooner.
     pub fn get(&mut self, text: &str, truncated: bool) -> Arc<Facts> {
-        self.lexed.lex(text, truncated);
+        self.lexed.lex(text, truncated, true);
         if self.lexed.keyed {
             match self.entries.get(self.lexed.key.as_slice()) {
                 Some(facts) if !facts.literal_dependent => return Arc::clone(facts),
@@ -60,6 +60,22 @@ impl FactsCache {
             }
         }
         self.get_whole(text)
+    }
+
+    /// The same as [`super::facts_with`]. Texts that another setting makes another text are rare, and not remembered.
+    pub fn get_with(&mut self, text: &str, options: Options, truncated: bool) -> Arc<Facts> {
+        if is_plain(text, options) {
+            return self.get(text, truncated);
+        }
+        Arc::new(super::facts_with(text, self.dialect, options, truncated))
+    }
+
+    /// [`FactsCache::get_text`] of a session with other settings.
+    pub fn get_text_with(&mut self, text: &Arc<Text>, options: Options) -> Arc<Facts> {
+        if is_plain(&text.text, options) {
+            return self.get_text(text);
+        }
+        self.get_with(&text.text, options, text.truncated)
     }
 
     /// The facts of a text that the caller keeps and asks for again (a prepared statement): found by its address.
@@ -120,7 +136,25 @@ impl FactsCache {
     }
 }
 
+/// The options are the default ones, or all the same to this text.
+fn is_plain(text: &str, options: Options) -> bool {
+    options == Options::default() || !text.contains('\\')
+}
+
 fn cost(key_bytes: usize, facts: &Facts) -> usize {
     let names: usize = facts.tables.iter().map(|table| 2 * table.len()).sum();
-    ENTRY_BYTES + key_bytes + names + facts.effects.len() * size_of::<super::Effect>()
+    ENTRY_BYTES
+        + key_bytes
+        + names
+        + facts.effects.len() * size_of::<super::Effect>()
+        + changes(facts)
+}
+
+fn changes(facts: &Facts) -> usize {
+    let text = |change: &Change| match change {
+        Change::Prepare { text, .. } | Change::Declare { text, .. } => text.len(),
+        _ => 0,
+    };
+    let entry = |change| size_of::<Change>() + text(change);
+    facts.changes.iter().map(entry).sum()
 }

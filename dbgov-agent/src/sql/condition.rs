@@ -2,7 +2,19 @@
 
 use std::cmp::Ordering;
 
-use sqlparser::ast::{BinaryOperator as Op, Expr, UnaryOperator, Value};
+use sqlparser::ast::{
+    BinaryOperator as Op, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    UnaryOperator, Value,
+};
+
+use super::builtin;
+use super::name::{Object, ObjectKind};
+
+/// Texts put together to be compared, bytes.
+const TEXT_BYTES_MAX: usize = 1024;
+
+/// Text and pattern of a LIKE of constants, bytes: comparing takes the product of both.
+const LIKE_BYTES_MAX: usize = 256;
 
 pub(crate) struct Truth {
     pub(crate) always: bool,
@@ -11,8 +23,12 @@ pub(crate) struct Truth {
 }
 
 /// Columns compared with themselves count as true: NULLs aside, they are.
-pub(crate) fn always_true(condition: &Expr) -> Truth {
-    let mut reader = Reader { literals: false };
+/// `target`: the names that the row goes by.
+pub(crate) fn always_true(condition: &Expr, target: &[&str]) -> Truth {
+    let mut reader = Reader {
+        target,
+        literals: false,
+    };
     let always = reader.truth(condition) == Some(true);
     Truth {
         always,
@@ -30,11 +46,12 @@ enum Constant {
     Text(String),
 }
 
-struct Reader {
+struct Reader<'a> {
+    target: &'a [&'a str],
     literals: bool,
 }
 
-impl Reader {
+impl Reader<'_> {
     /// `None` where it depends on data or parameters, or is unknown (NULL is no truth: the row is left alone).
     fn truth(&mut self, expr: &Expr) -> Option<bool> {
         match self.constant(expr)? {
@@ -73,6 +90,7 @@ impl Reader {
                 _ => None,
             },
             Expr::BinaryOp { left, op, right } => self.binary(left, op, right),
+            Expr::Case { .. } | Expr::Function(_) => self.choice(expr),
             _ => self.predicate(expr).map(Constant::Bool),
         }
     }
@@ -84,7 +102,9 @@ impl Reader {
                 match (one, other) {
                     (Some(true), _) | (_, Some(true)) => Some(Constant::Bool(true)),
                     (Some(false), Some(false)) => Some(Constant::Bool(false)),
-                    _ => complementary(left, right).then_some(Constant::Bool(true)),
+                    _ => self
+                        .complementary(left, right)
+                        .then_some(Constant::Bool(true)),
                 }
             }
             Op::And => match (self.truth(left), self.truth(right)) {
@@ -95,34 +115,115 @@ impl Reader {
             Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq => {
                 self.comparison(left, op, right).map(Constant::Bool)
             }
-            Op::Plus | Op::Minus | Op::Multiply => {
+            Op::Plus | Op::Minus | Op::Multiply | Op::Divide | Op::Modulo => {
                 let (Constant::Integer(a), Constant::Integer(b)) =
                     (self.constant(left)?, self.constant(right)?)
                 else {
                     return None;
                 };
+                self.literals = true;
                 let result = match op {
                     Op::Plus => a.checked_add(b),
                     Op::Minus => a.checked_sub(b),
-                    _ => a.checked_mul(b),
+                    Op::Multiply => a.checked_mul(b),
+                    Op::Divide => a.checked_div(b),
+                    _ => a.checked_rem(b),
                 };
                 result.map(Constant::Integer)
+            }
+            Op::StringConcat => match (self.constant(left)?, self.constant(right)?) {
+                (Constant::Text(a), Constant::Text(b)) if a.len() + b.len() <= TEXT_BYTES_MAX => {
+                    self.literals = true;
+                    Some(Constant::Text(a + &b))
+                }
+                _ => None,
+            },
+            Op::PGRegexMatch | Op::PGRegexIMatch => self.regex(right).map(Constant::Bool),
+            _ => None,
+        }
+    }
+
+    /// Patterns that match every text; no other is looked at.
+    fn regex(&mut self, pattern: &Expr) -> Option<bool> {
+        let Constant::Text(pattern) = self.constant(pattern)? else {
+            return None;
+        };
+        self.literals = true;
+        matches!(
+            pattern.as_str(),
+            "" | "^" | "$" | ".*" | "^.*" | ".*$" | "^.*$"
+        )
+        .then_some(true)
+    }
+
+    /// CASE and the functions that only choose among their arguments.
+    fn choice(&mut self, expr: &Expr) -> Option<Constant> {
+        match expr {
+            Expr::Case {
+                operand,
+                conditions,
+                else_result,
+                ..
+            } => {
+                let value = operand.as_ref().map(|operand| self.constant(operand));
+                for when in conditions {
+                    let chosen = match operand {
+                        Some(operand) => {
+                            let operand = (&**operand, value.as_ref().and_then(Option::as_ref));
+                            self.compare(operand, &Op::Eq, &when.condition)?
+                        }
+                        None => self.truth(&when.condition)?,
+                    };
+                    if chosen {
+                        return self.constant(&when.result);
+                    }
+                }
+                let otherwise = else_result.as_deref();
+                otherwise.map_or(Some(Constant::Null), |result| self.constant(result))
+            }
+            Expr::Function(function) => {
+                let name = function.name.0.last()?.as_ident()?;
+                let arguments = arguments(function)?;
+                match name.value.as_str() {
+                    "coalesce" => {
+                        for argument in arguments {
+                            match self.constant(argument)? {
+                                Constant::Null => {}
+                                constant => return Some(constant),
+                            }
+                        }
+                        Some(Constant::Null)
+                    }
+                    _ => None,
+                }
             }
             _ => None,
         }
     }
 
     fn comparison(&mut self, left: &Expr, op: &Op, right: &Expr) -> Option<bool> {
-        if same_column(left, right) {
-            return Some(matches!(op, Op::Eq | Op::LtEq | Op::GtEq));
-        }
         if let (Expr::Tuple(left), Expr::Tuple(right), Op::Eq) = (bare(left), bare(right), op) {
             let equal = |(a, b): (&Expr, &Expr)| self.comparison(a, &Op::Eq, b);
             let all: Option<Vec<bool>> = left.iter().zip(right).map(equal).collect();
             return all.map(|all| left.len() == right.len() && all.into_iter().all(|equal| equal));
         }
-        let (left, right) = (self.constant(left)?, self.constant(right)?);
-        let order = self.order(&left, &right)?;
+        let value = self.constant(left);
+        self.compare((left, value.as_ref()), op, right)
+    }
+
+    /// The left side comes with its value: of an operand of several comparisons it is read once.
+    fn compare(
+        &mut self,
+        (left, value): (&Expr, Option<&Constant>),
+        op: &Op,
+        right: &Expr,
+    ) -> Option<bool> {
+        let (Some(left), Some(right)) = (value, &self.constant(right)) else {
+            return self
+                .same(left, right)
+                .then_some(matches!(op, Op::Eq | Op::LtEq | Op::GtEq));
+        };
+        let order = self.order(left, right)?;
         Some(match op {
             Op::Eq => order.is_eq(),
             Op::NotEq => order.is_ne(),
@@ -131,6 +232,19 @@ impl Reader {
             Op::Gt => order.is_gt(),
             _ => order.is_ge(),
         })
+    }
+
+    fn same(&mut self, left: &Expr, right: &Expr) -> bool {
+        let same = same(left, right, self.target);
+        // Literals may have been compared on the way.
+        self.literals |= same && column(left).is_none();
+        same
+    }
+
+    fn complementary(&mut self, left: &Expr, right: &Expr) -> bool {
+        let complementary = complementary(left, right, self.target);
+        self.literals |= complementary;
+        complementary
     }
 
     /// Texts in byte order: collations differ, but not on what is equal.
@@ -157,6 +271,8 @@ impl Reader {
             Expr::IsNotTrue(inner) => self.is(inner, |c| *c != Constant::Bool(true)),
             Expr::IsFalse(inner) => self.is(inner, |c| *c == Constant::Bool(false)),
             Expr::IsNotFalse(inner) => self.is(inner, |c| *c != Constant::Bool(false)),
+            Expr::IsNull(inner) | Expr::IsUnknown(inner) if never_null(inner) => Some(false),
+            Expr::IsNotNull(inner) | Expr::IsNotUnknown(inner) if never_null(inner) => Some(true),
             Expr::IsNull(inner) | Expr::IsUnknown(inner) => {
                 self.is(inner, |c| *c == Constant::Null)
             }
@@ -176,8 +292,9 @@ impl Reader {
                 low,
                 high,
             } => {
-                let inside = self.comparison(expr, &Op::GtEq, low)?
-                    && self.comparison(expr, &Op::LtEq, high)?;
+                let value = self.constant(expr);
+                let inside = self.compare((expr, value.as_ref()), &Op::GtEq, low)?
+                    && self.compare((expr, value.as_ref()), &Op::LtEq, high)?;
                 Some(inside != *negated)
             }
             Expr::Like {
@@ -194,6 +311,15 @@ impl Reader {
                 pattern,
                 ..
             } => self.like(expr, pattern),
+            Expr::AnyOp {
+                left,
+                compare_op: Op::Eq,
+                right,
+                ..
+            } => match bare(right) {
+                Expr::Array(array) => self.in_list(left, &array.elem),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -203,7 +329,7 @@ impl Reader {
     }
 
     fn is_same(&mut self, left: &Expr, right: &Expr) -> Option<bool> {
-        if same_column(left, right) {
+        if self.same(left, right) {
             return Some(true);
         }
         match (self.constant(left)?, self.constant(right)?) {
@@ -215,8 +341,13 @@ impl Reader {
     /// `None` if neither found nor all of the list constant.
     fn in_list(&mut self, expr: &Expr, list: &[Expr]) -> Option<bool> {
         let mut found = Some(false);
+        let value = self.constant(expr);
         for item in list {
-            match self.comparison(expr, &Op::Eq, item) {
+            let equal = match (bare(expr), bare(item)) {
+                (Expr::Tuple(_), Expr::Tuple(_)) => self.comparison(expr, &Op::Eq, item),
+                _ => self.compare((expr, value.as_ref()), &Op::Eq, item),
+            };
+            match equal {
                 Some(true) => return Some(true),
                 Some(false) => {}
                 None => found = None,
@@ -225,7 +356,7 @@ impl Reader {
         found
     }
 
-    /// A pattern of nothing but `%` matches every text; otherwise only equality is looked at.
+    /// A pattern of nothing but `%` matches every text.
     fn like(&mut self, expr: &Expr, pattern: &Expr) -> Option<bool> {
         let Constant::Text(pattern) = self.constant(pattern)? else {
             return None;
@@ -235,7 +366,7 @@ impl Reader {
             return Some(true);
         }
         match self.constant(expr)? {
-            Constant::Text(text) if !pattern.contains(['%', '_', '\\']) => Some(text == pattern),
+            Constant::Text(text) if !pattern.contains('\\') => matches_like(&text, &pattern),
             _ => None,
         }
     }
@@ -248,22 +379,182 @@ fn bare(mut expr: &Expr) -> &Expr {
     expr
 }
 
-fn same_column(left: &Expr, right: &Expr) -> bool {
-    match (bare(left), bare(right)) {
-        (Expr::Identifier(left), Expr::Identifier(right)) => left.value == right.value,
-        (Expr::CompoundIdentifier(left), Expr::CompoundIdentifier(right)) => left
-            .iter()
-            .map(|part| &part.value)
-            .eq(right.iter().map(|part| &part.value)),
-        _ => false,
+/// Two columns of one name, which may be qualified with that of the row in one place and not in the other.
+fn same_column(left: &Expr, right: &Expr, target: &[&str]) -> bool {
+    let (Some(left), Some(right)) = (column(left), column(right)) else {
+        return false;
+    };
+    let (short, long) = if left.len() <= right.len() {
+        (left, right)
+    } else {
+        (right, left)
+    };
+    let added = long.len() - short.len();
+    let of_row = added == 0 || (short.len() == 1 && target.contains(&&*long[added - 1].value));
+    let ends = long[added..].iter().map(|part| &part.value);
+    of_row && ends.eq(short.iter().map(|part| &part.value))
+}
+
+fn column(expr: &Expr) -> Option<&[Ident]> {
+    match bare(expr) {
+        Expr::Identifier(ident) => Some(std::slice::from_ref(ident)),
+        Expr::CompoundIdentifier(idents) => Some(idents),
+        _ => None,
     }
 }
 
+/// The same value, whatever the row: columns and parameters, and what is made of them by the same operators and
+/// functions, volatile ones aside.
+fn same(left: &Expr, right: &Expr, target: &[&str]) -> bool {
+    let (left, right) = (bare(left), bare(right));
+    match (left, right) {
+        (Expr::Value(a), Expr::Value(b)) => {
+            matches!(a.value, Value::Placeholder(_)) && a.value == b.value
+        }
+        (
+            Expr::BinaryOp {
+                left: a,
+                op,
+                right: b,
+            },
+            Expr::BinaryOp {
+                left: c,
+                op: other,
+                right: d,
+            },
+        ) => op == other && same_or_constant(a, c, target) && same_or_constant(b, d, target),
+        (Expr::UnaryOp { op, expr: a }, Expr::UnaryOp { op: other, expr: b }) => {
+            op == other && same(a, b, target)
+        }
+        (Expr::IsNull(a), Expr::IsNull(b)) | (Expr::IsNotNull(a), Expr::IsNotNull(b)) => {
+            same(a, b, target)
+        }
+        (
+            Expr::Cast {
+                expr: a, data_type, ..
+            },
+            Expr::Cast {
+                expr: b,
+                data_type: other,
+                ..
+            },
+        ) => data_type == other && same(a, b, target),
+        (Expr::Function(a), Expr::Function(b)) => same_call(a, b, target),
+        _ => same_column(left, right, target),
+    }
+}
+
+/// Of literals it does not matter here which they are: that they are the same, does.
+fn same_or_constant(left: &Expr, right: &Expr, target: &[&str]) -> bool {
+    same(left, right, target)
+        || matches!((bare(left), bare(right)), (Expr::Value(a), Expr::Value(b)) if a.value == b.value)
+}
+
+fn same_call(left: &Function, right: &Function, target: &[&str]) -> bool {
+    let stable = || {
+        let parts: Option<Vec<&str>> = (left.name.0.iter())
+            .map(|part| part.as_ident().map(|ident| ident.value.as_str()))
+            .collect();
+        parts
+            .and_then(|parts| Object::from_parts(ObjectKind::Function, &parts))
+            .is_some_and(|function| builtin::is_stable(&function))
+    };
+    let (Some(ours), Some(theirs)) = (arguments(left), arguments(right)) else {
+        return left.name == right.name && left.args == right.args && stable();
+    };
+    left.name == right.name
+        && ours.len() == theirs.len()
+        && ours
+            .iter()
+            .zip(&theirs)
+            .all(|(a, b)| same_or_constant(a, b, target))
+        && stable()
+}
+
+/// Plain arguments, without names, DISTINCT, ORDER BY, FILTER or OVER.
+fn arguments(function: &Function) -> Option<Vec<&Expr>> {
+    let FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
+    if function.over.is_some() || function.filter.is_some() || !list.clauses.is_empty() {
+        return None;
+    }
+    let plain = |argument| match argument {
+        &FunctionArg::Unnamed(FunctionArgExpr::Expr(ref expr)) => Some(expr),
+        _ => None,
+    };
+    list.args.iter().map(plain).collect()
+}
+
+fn never_null(expr: &Expr) -> bool {
+    matches!(
+        bare(expr),
+        Expr::IsNull(_)
+            | Expr::IsNotNull(_)
+            | Expr::IsTrue(_)
+            | Expr::IsNotTrue(_)
+            | Expr::IsFalse(_)
+            | Expr::IsNotFalse(_)
+            | Expr::IsUnknown(_)
+            | Expr::IsNotUnknown(_)
+            | Expr::IsDistinctFrom(..)
+            | Expr::IsNotDistinctFrom(..)
+            | Expr::Exists { .. }
+    )
+}
+
+/// LIKE with `%` and `_`, without escapes; `None` for texts too long to be worth it.
+fn matches_like(text: &str, pattern: &str) -> Option<bool> {
+    if text.len() > LIKE_BYTES_MAX || pattern.len() > LIKE_BYTES_MAX {
+        return None;
+    }
+    let (text, pattern): (Vec<char>, Vec<char>) =
+        (text.chars().collect(), pattern.chars().collect());
+    // The places in the pattern that the text so far can have come to.
+    let mut reached = vec![false; pattern.len() + 1];
+    reached[0] = true;
+    let through_any = |reached: &mut Vec<bool>| {
+        for at in 0..pattern.len() {
+            reached[at + 1] |= reached[at] && pattern[at] == '%';
+        }
+    };
+    through_any(&mut reached);
+    for letter in text {
+        let mut next = vec![false; pattern.len() + 1];
+        for at in 0..pattern.len() {
+            match pattern[at] {
+                '%' => next[at] |= reached[at],
+                '_' => next[at + 1] |= reached[at],
+                other => next[at + 1] |= reached[at] && other == letter,
+            }
+        }
+        reached = next;
+        through_any(&mut reached);
+    }
+    reached.last().copied()
+}
+
 /// `x IS NULL OR x IS NOT NULL`, `x OR NOT x`, of columns.
-fn complementary(left: &Expr, right: &Expr) -> bool {
+fn complementary(left: &Expr, right: &Expr, target: &[&str]) -> bool {
     match (bare(left), bare(right)) {
         (Expr::IsNull(a), Expr::IsNotNull(b)) | (Expr::IsNotNull(a), Expr::IsNull(b)) => {
-            same_column(a, b)
+            same(a, b, target)
+        }
+        (
+            Expr::BinaryOp {
+                left: a,
+                op,
+                right: b,
+            },
+            Expr::BinaryOp {
+                left: c,
+                op: other,
+                right: d,
+            },
+        ) => {
+            opposite(op).as_ref() == Some(other)
+                && same_or_constant(a, c, target)
+                && same_or_constant(b, d, target)
         }
         (
             Expr::UnaryOp {
@@ -278,9 +569,21 @@ fn complementary(left: &Expr, right: &Expr) -> bool {
                 op: UnaryOperator::Not,
                 expr: a,
             },
-        ) => same_column(a, b),
+        ) => same(a, b, target),
         _ => false,
     }
+}
+
+fn opposite(op: &Op) -> Option<Op> {
+    Some(match op {
+        Op::Eq => Op::NotEq,
+        Op::NotEq => Op::Eq,
+        Op::Lt => Op::GtEq,
+        Op::GtEq => Op::Lt,
+        Op::Gt => Op::LtEq,
+        Op::LtEq => Op::Gt,
+        _ => return None,
+    })
 }
 
 fn literal(value: &Value) -> Option<Constant> {

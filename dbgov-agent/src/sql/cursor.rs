@@ -1,6 +1,7 @@
 //! A reading position in the tokens of one statement.
 
 use super::lexer::{Kind, Token};
+use super::literal;
 use super::name::{self, Object, ObjectKind};
 
 #[derive(Clone, Copy)]
@@ -26,6 +27,17 @@ impl<'a> Cursor<'a> {
 
     pub(crate) fn at_end(&self) -> bool {
         self.tokens.is_empty()
+    }
+
+    /// The text of the tokens, with what stands between them.
+    pub(crate) fn written(&self) -> &'a str {
+        match (self.tokens.first(), self.tokens.last()) {
+            (Some(first), Some(last)) => self
+                .text
+                .get(first.start as usize..last.end as usize)
+                .unwrap_or(""),
+            _ => "",
+        }
     }
 
     /// The unquoted word `ahead` tokens on, as written.
@@ -73,6 +85,16 @@ impl<'a> Cursor<'a> {
         found
     }
 
+    pub(crate) fn eat_operator(&mut self, operator: &str) -> bool {
+        let found = self
+            .peek()
+            .is_some_and(|token| token.kind == Kind::Operator && token.text(self.text) == operator);
+        if found {
+            self.next();
+        }
+        found
+    }
+
     pub(crate) fn eat_star(&mut self) -> bool {
         let found = self
             .peek()
@@ -100,18 +122,15 @@ impl<'a> Cursor<'a> {
 
     /// `UESCAPE '!'` behind a `U&` token.
     pub(crate) fn eat_uescape(&mut self, allowed: bool) -> char {
-        let literal = self
-            .tokens
-            .get(1)
-            .filter(|token| token.kind == Kind::String);
-        if let (true, true, Some(literal)) = (allowed, self.is("uescape"), literal) {
-            let escape = name::unquote(literal.text(self.text), 1, '\'')
-                .chars()
-                .next();
-            self.tokens = &self.tokens[2..];
-            return escape.unwrap_or(name::UESCAPE_DEFAULT);
+        if !allowed || !self.is("uescape") {
+            return name::UESCAPE_DEFAULT;
         }
-        name::UESCAPE_DEFAULT
+        let Some(literal) = self.tokens.get(1).filter(|token| token.kind.is_string()) else {
+            return name::UESCAPE_DEFAULT;
+        };
+        let escape = literal::value(*literal, self.text, name::UESCAPE_DEFAULT);
+        self.tokens = &self.tokens[2..];
+        escape.chars().next().unwrap_or(name::UESCAPE_DEFAULT)
     }
 
     pub(crate) fn parts(&mut self) -> Result<Vec<String>, Unread> {
@@ -152,15 +171,24 @@ impl<'a> Cursor<'a> {
 
     /// What is inside `( ... )` if that is next.
     pub(crate) fn parens(&mut self) -> Option<Cursor<'a>> {
-        if self.peek()?.kind != Kind::LParen {
+        self.between(Kind::LParen, Kind::RParen)
+    }
+
+    /// What is inside `[ ... ]` if that is next.
+    pub(crate) fn brackets(&mut self) -> Option<Cursor<'a>> {
+        self.between(Kind::LBracket, Kind::RBracket)
+    }
+
+    fn between(&mut self, open: Kind, close: Kind) -> Option<Cursor<'a>> {
+        if self.peek()?.kind != open {
             return None;
         }
         let mut depth = 0usize;
         for (at, token) in self.tokens.iter().enumerate() {
-            match token.kind {
-                Kind::LParen => depth += 1,
-                Kind::RParen => depth -= 1,
-                _ => {}
+            if token.kind == open {
+                depth += 1;
+            } else if token.kind == close {
+                depth -= 1;
             }
             if depth == 0 {
                 let inside = Cursor {
@@ -177,12 +205,25 @@ impl<'a> Cursor<'a> {
     /// Passes over everything up to the word, outside of parentheses, and the word; `false` (and nothing passed over)
     /// if it is not there.
     pub(crate) fn skip_past(&mut self, word: &str) -> bool {
+        self.skip_past_token(|token, text| {
+            token.kind == Kind::Word && token.text(text).eq_ignore_ascii_case(word)
+        })
+    }
+
+    /// [`Cursor::skip_past`] for an operator.
+    pub(crate) fn skip_past_operator(&mut self, operator: &str) -> bool {
+        self.skip_past_token(|token, text| {
+            token.kind == Kind::Operator && token.text(text) == operator
+        })
+    }
+
+    fn skip_past_token(&mut self, test: impl Fn(Token, &str) -> bool) -> bool {
         let mut depth = 0usize;
-        for (at, token) in self.tokens.iter().enumerate() {
+        for (at, &token) in self.tokens.iter().enumerate() {
             match token.kind {
                 Kind::LParen => depth += 1,
                 Kind::RParen => depth = depth.saturating_sub(1),
-                Kind::Word if depth == 0 && token.text(self.text).eq_ignore_ascii_case(word) => {
+                _ if depth == 0 && test(token, self.text) => {
                     self.tokens = &self.tokens[at + 1..];
                     return true;
                 }
@@ -190,6 +231,29 @@ impl<'a> Cursor<'a> {
             }
         }
         false
+    }
+
+    /// Passes over everything up to the next comma outside of parentheses.
+    pub(crate) fn skip_to_comma(&mut self) {
+        let mut depth = 0usize;
+        let end = self.tokens.iter().position(|token| {
+            match token.kind {
+                Kind::LParen => depth += 1,
+                Kind::RParen => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0 && token.kind == Kind::Comma
+        });
+        self.tokens = &self.tokens[end.unwrap_or(self.tokens.len())..];
+    }
+
+    /// What stands before a later position in the same tokens.
+    pub(crate) fn up_to(self, later: Cursor<'_>) -> Cursor<'a> {
+        let before = self.tokens.len().saturating_sub(later.tokens.len());
+        Cursor {
+            text: self.text,
+            tokens: &self.tokens[..before],
+        }
     }
 
     /// Takes the words off the end if they are the last; tells whether they were.

@@ -1,5 +1,7 @@
 //! CREATE, ALTER, DROP: the kind and the name from the tokens in front, then whatever else names a relation or is code.
 
+use super::body::{self, Language};
+use super::builtin;
 use super::collector::Collector;
 use super::cursor::{Cursor, Unread};
 use super::lexer::Kind;
@@ -159,15 +161,7 @@ fn drop_(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
 fn alter(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector) -> Read {
     found.verb(Verb::Alter);
     if rest.eat("default privileges") {
-        let mut grant = rest;
-        if grant.skip_past("grant") {
-            found.verb(Verb::Grant);
-        } else if rest.skip_past("revoke") {
-            found.verb(Verb::Revoke);
-        } else {
-            return Err(Unread);
-        }
-        return Ok(());
+        return default_privileges(rest, found);
     }
     if rest.eat("system") {
         rest.eat_one_of(&["set", "reset"]);
@@ -190,8 +184,43 @@ fn alter(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector) -> Re
     found.on(Verb::Alter, name);
     match kind.object {
         ObjectKind::Relation | ObjectKind::Sequence => mentioned(source, Verb::Alter, rest, found),
+        _ if kind.words == "publication" => published(Verb::Alter, rest, found),
         _ => Ok(()),
     }
+}
+
+/// `FOR TABLE a, b (c) WHERE (d), TABLES IN SCHEMA s`
+fn published(verb: Verb, mut rest: Cursor<'_>, found: &mut Collector) -> Read {
+    while !rest.at_end() {
+        if rest.eat("table") {
+            for table in rest.names(ObjectKind::Relation)? {
+                found.on(verb, table);
+            }
+        } else {
+            rest.next();
+        }
+    }
+    Ok(())
+}
+
+/// `[FOR ROLE roles] [IN SCHEMA schemas] GRANT ...`: on the schemas, or on none.
+fn default_privileges(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
+    let mut grant = rest;
+    let verb = if grant.skip_past("grant") {
+        Verb::Grant
+    } else if grant.skip_past("revoke") {
+        Verb::Revoke
+    } else {
+        return Err(Unread);
+    };
+    found.verb(verb);
+    if rest.skip_past("in") && rest.eat("schema") {
+        for schema in rest.names(ObjectKind::Schema)? {
+            found.on(Verb::Alter, schema.clone());
+            found.on(verb, schema);
+        }
+    }
+    Ok(())
 }
 
 /// Relations that the definition of another refers to, and the functions of its defaults.
@@ -206,7 +235,11 @@ fn mentioned(source: &Source<'_>, verb: Verb, mut rest: Cursor<'_>, found: &mut 
     ];
     let mut element_starts = false;
     while let Some(token) = rest.peek() {
-        if rest.eat_one_of(BEFORE_NAME) || (element_starts && rest.eat("like")) {
+        if rest.eat("exclude using") {
+            rest.next();
+        } else if rest.eat("not null no inherit") {
+            // Of a constraint, not of the table.
+        } else if rest.eat_one_of(BEFORE_NAME) || (element_starts && rest.eat("like")) {
             found.on(verb, rest.name(ObjectKind::Relation)?);
         } else if rest.eat("inherits") {
             for parent in rest.parens().ok_or(Unread)?.names(ObjectKind::Relation)? {
@@ -221,6 +254,18 @@ fn mentioned(source: &Source<'_>, verb: Verb, mut rest: Cursor<'_>, found: &mut 
             }
         } else if rest.eat("default") {
             default_call(source, &mut rest, found)?;
+        } else if rest.eat_one_of(&["check", "generated always as", "where"]) {
+            if rest.peek().is_some_and(|token| token.kind == Kind::LParen) {
+                expressions(source, rest.parens().ok_or(Unread)?, found);
+                rest.eat("no inherit");
+            }
+        } else if rest.eat("using") {
+            // ALTER COLUMN ... TYPE ... USING expression
+            let (mut expression, mut after) = (rest, rest);
+            after.skip_to_comma();
+            expression.tokens = &expression.tokens[..expression.tokens.len() - after.tokens.len()];
+            expressions(source, expression, found);
+            rest = after;
         } else {
             rest.next();
         }
@@ -237,7 +282,7 @@ fn default_call(source: &Source<'_>, rest: &mut Cursor<'_>, found: &mut Collecto
     };
     if call.peek().is_some_and(|token| token.kind == Kind::LParen) {
         let inside = call.parens().ok_or(Unread)?;
-        found.on(Verb::Call, name);
+        builtin::call(name, found);
         statement::read_expressions(source, inside, found)?;
         *rest = call;
     }
@@ -265,18 +310,18 @@ fn create(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, dept
     rest.eat("concurrently");
     rest.eat("if not exists");
     match kind.words {
-        "index" => index(rest, found),
-        "schema" => schema(rest, found),
-        "trigger" => trigger(rest, found),
-        "rule" => rule(rest, found),
-        "policy" => {
-            let name = rest.name(ObjectKind::Other)?;
-            rest.expect("on")?;
-            found.on(Verb::Create, rest.name(ObjectKind::Relation)?);
-            found.on(Verb::Create, name);
-            Ok(())
+        "index" => index(source, rest, found),
+        "schema" => schema(source, rest, found, depth),
+        "trigger" => trigger(source, rest, found),
+        "event trigger" => event_trigger(rest, found),
+        "rule" => rule(source, rest, found, depth),
+        "policy" => policy(source, rest, found),
+        "function" | "procedure" => routine(source, rest, found, depth),
+        "statistics" => statistics(source, rest, found),
+        "publication" => {
+            found.on(Verb::Create, rest.name(ObjectKind::Other)?);
+            published(Verb::Create, rest, found)
         }
-        "function" | "procedure" => routine(rest, found),
         "table" | "view" | "materialized view" => relation(source, rest, found, depth),
         _ if kind.form == Form::Nameless => Ok(()),
         _ => {
@@ -291,8 +336,8 @@ fn create(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, dept
     }
 }
 
-/// `[name] ON table`
-fn index(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
+/// `[name] ON table (expressions) WHERE (condition)`: the functions run for every row.
+fn index(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector) -> Read {
     let name = if rest.is("on") {
         None
     } else {
@@ -304,23 +349,52 @@ fn index(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
     if let Some(name) = name {
         found.on(Verb::Create, name);
     }
+    calls(source, rest, found);
+    if rest.skip_past("where") {
+        expressions(source, rest, found);
+    }
     Ok(())
 }
 
-/// The elements of a new schema are statements without semicolons: what their tokens say.
-fn schema(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
+/// The elements of a new schema are statements without semicolons.
+fn schema(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth: u8) -> Read {
     if !rest.is("authorization") {
         found.on(Verb::Create, rest.name(ObjectKind::Schema)?);
     }
     if rest.eat("authorization") {
         found.on(Verb::Create, rest.name(ObjectKind::Role)?);
     }
-    scan::code(rest, found);
+    while !rest.at_end() {
+        let end = element_end(rest);
+        let element = Cursor {
+            tokens: &rest.tokens[..end],
+            ..rest
+        };
+        rest.tokens = &rest.tokens[end..];
+        found.absorb(statement::read_inner(source, element, depth)?);
+    }
     Ok(())
 }
 
-/// `name BEFORE INSERT OR ... ON table ... EXECUTE FUNCTION f(...)`
-fn trigger(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
+/// Where the next CREATE or GRANT stands that is no privilege.
+fn element_end(rest: Cursor<'_>) -> usize {
+    let mut depth = 0usize;
+    for (at, token) in rest.tokens.iter().enumerate().skip(1) {
+        match token.kind {
+            Kind::LParen => depth += 1,
+            Kind::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let privilege = rest.is_at(at - 1, "grant") || rest.tokens[at - 1].kind == Kind::Comma;
+        if depth == 0 && !privilege && (rest.is_at(at, "create") || rest.is_at(at, "grant")) {
+            return at;
+        }
+    }
+    rest.tokens.len()
+}
+
+/// `name BEFORE INSERT OR ... ON table ... WHEN (condition) EXECUTE FUNCTION f(...)`
+fn trigger(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector) -> Read {
     let name = rest.name(ObjectKind::Other)?;
     if !rest.skip_past("on") {
         return Err(Unread);
@@ -330,15 +404,31 @@ fn trigger(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
     if rest.eat("from") {
         found.on(Verb::Create, rest.name(ObjectKind::Relation)?);
     }
+    let mut when = rest;
+    if when.skip_past("when")
+        && let Some(condition) = when.parens()
+    {
+        expressions(source, condition, found);
+    }
+    executed(rest, found)
+}
+
+fn event_trigger(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
+    found.on(Verb::Create, rest.name(ObjectKind::Other)?);
+    executed(rest, found)
+}
+
+/// `EXECUTE FUNCTION f(...)`
+fn executed(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
     if !rest.skip_past("execute") || !rest.eat_one_of(&["function", "procedure"]) {
         return Err(Unread);
     }
-    found.on(Verb::Call, rest.name(ObjectKind::Function)?);
+    builtin::call(rest.name(ObjectKind::Function)?, found);
     Ok(())
 }
 
-/// `name AS ON event TO table [WHERE ...] DO statements`
-fn rule(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
+/// `name AS ON event TO table [WHERE condition] DO statements`
+fn rule(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth: u8) -> Read {
     let name = rest.name(ObjectKind::Other)?;
     rest.expect("as")?;
     if !rest.skip_past("to") {
@@ -346,33 +436,107 @@ fn rule(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
     }
     found.on(Verb::Create, rest.name(ObjectKind::Relation)?);
     found.on(Verb::Create, name);
+    let mut condition = rest;
     if !rest.skip_past("do") {
         return Err(Unread);
     }
-    scan::code(rest, found);
+    condition = condition.up_to(rest);
+    condition.strip_end("do");
+    if condition.eat("where") {
+        expressions(source, condition, found);
+    }
+    rest.eat_one_of(&["also", "instead"]);
+    if rest.eat("nothing") {
+        return rest.end();
+    }
+    let several = rest;
+    let actions = rest.parens().filter(|_| rest.at_end()).unwrap_or(several);
+    let mut inner = Collector::default();
+    body::statements(source, actions, &mut inner, depth);
+    inner.changes.clear();
+    found.absorb(inner);
     Ok(())
 }
 
-/// The strings behind AS, and what stands between BEGIN ATOMIC and END or behind RETURN, are code.
-fn routine(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
+/// `name ON table ... USING (condition) WITH CHECK (condition)`
+fn policy(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector) -> Read {
+    let name = rest.name(ObjectKind::Other)?;
+    rest.expect("on")?;
+    found.on(Verb::Create, rest.name(ObjectKind::Relation)?);
+    found.on(Verb::Create, name);
+    calls(source, rest, found);
+    Ok(())
+}
+
+/// `[name] [(kinds)] ON expressions FROM table`
+fn statistics(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector) -> Read {
+    if !rest.is("on") && rest.peek().is_some_and(|token| token.kind.is_ident()) {
+        found.on(Verb::Create, rest.name(ObjectKind::Other)?);
+    }
+    rest.skip_parens();
+    rest.expect("on")?;
+    let mut list = rest;
+    if !rest.skip_past("from") {
+        return Err(Unread);
+    }
+    list = list.up_to(rest);
+    list.strip_end("from");
+    found.on(Verb::Create, rest.name(ObjectKind::Relation)?);
+    expressions(source, list, found);
+    Ok(())
+}
+
+/// The string behind AS, what stands between BEGIN ATOMIC and END, and what stands behind RETURN, are code.
+fn routine(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth: u8) -> Read {
     found.on(Verb::Create, rest.name(ObjectKind::Function)?);
     if !rest.skip_parens() {
         return Err(Unread);
     }
+    let language = body::language(rest).unwrap_or(Language::Sql);
+    let mut inner = Collector::default();
     let mut body = false;
     while let Some(token) = rest.next() {
         if token.kind == Kind::Word {
             let word = token.text(rest.text);
             body = word.eq_ignore_ascii_case("as");
-            if word.eq_ignore_ascii_case("atomic") || word.eq_ignore_ascii_case("return") {
-                scan::code(rest, found);
-                return Ok(());
+            if word.eq_ignore_ascii_case("atomic") {
+                rest.strip_end("end");
+                body::statements(source, rest, &mut inner, depth);
+                break;
+            } else if word.eq_ignore_ascii_case("return") {
+                body::expression(source, rest, &mut inner, depth);
+                break;
             }
         } else if body && token.kind.is_string() {
-            scan::body(token, rest.text, found);
+            body::string(source, token, language, &mut inner, depth);
         }
     }
+    // It runs when the function is called, which nobody is told.
+    inner.changes.clear();
+    found.absorb(inner);
     Ok(())
+}
+
+/// Every `(...)` and `name(...)` at the top: conditions and calls. What is none of them is passed over.
+fn calls(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector) {
+    while !rest.at_end() {
+        if let Some(inside) = rest.parens() {
+            expressions(source, inside, found);
+        } else if rest.next().is_some_and(|token| token.kind == Kind::LParen) {
+            // Not closed; looking for the end of each of them would take for ever.
+            return;
+        }
+    }
+}
+
+fn expressions(source: &Source<'_>, list: Cursor<'_>, found: &mut Collector) {
+    let mut inner = Collector::default();
+    let worth_it = list.tokens.iter().any(|token| token.kind == Kind::LParen);
+    if worth_it && statement::read_expressions(source, list, &mut inner).is_err() {
+        inner = Collector::default();
+        scan::code(list, &mut inner);
+    }
+    found.absorb(inner);
 }
 
 /// Tables and views: `name (...) ... [AS query]`.

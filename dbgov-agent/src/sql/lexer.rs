@@ -1,7 +1,7 @@
 //! PostgreSQL's lexical structure (documentation section 4.1, `src/backend/parser/scan.l`), over bytes.
 //!
 //! Never fails, allocates nothing and is linear: what is not closed ends where the text ends. Comments and white space
-//! are passed over. `standard_conforming_strings` is taken as on, which is the server's default.
+//! are passed over.
 
 /// An operator is a name, and the server refuses one longer than NAMEDATALEN - 1; the bound also keeps the look-back
 /// over trailing signs linear.
@@ -76,8 +76,13 @@ impl Token {
 pub(crate) struct Lexer<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// `standard_conforming_strings`, on by default: a backslash in a plain string is nothing special. Otherwise plain
+    /// strings are escape strings.
+    conforming: bool,
     /// A string, identifier or comment was still open at the end of the text.
     pub(crate) unterminated: bool,
+    /// With the other `standard_conforming_strings` the text is another one.
+    pub(crate) ambiguous: bool,
 }
 
 /// What a byte can start or continue.
@@ -116,11 +121,18 @@ fn is(byte: u8, class: u8) -> bool {
 }
 
 impl<'a> Lexer<'a> {
+    #[cfg(test)]
     pub(crate) fn new(text: &'a str) -> Self {
+        Lexer::with(text, true)
+    }
+
+    pub(crate) fn with(text: &'a str, conforming: bool) -> Self {
         Lexer {
             bytes: text.as_bytes(),
             at: 0,
+            conforming,
             unterminated: false,
+            ambiguous: false,
         }
     }
 
@@ -189,6 +201,27 @@ impl<'a> Lexer<'a> {
         self.unterminated = true;
     }
 
+    /// A string of parts on several lines (4.1.2.1) is one token, and every part of it of the kind of the first.
+    fn skip_string(&mut self, backslash: bool) {
+        self.skip_quoted(b'\'', backslash);
+        while let Some(next) = continuation(self.bytes, self.at) {
+            self.at = next;
+            self.skip_quoted(b'\'', backslash);
+        }
+    }
+
+    /// `'...'` or, with its letter passed over, `N'...'`.
+    fn plain_string(&mut self) -> Kind {
+        let open = self.at;
+        self.skip_string(!self.conforming);
+        self.ambiguous |= self.bytes[open..self.at].contains(&b'\\');
+        if self.conforming {
+            Kind::String
+        } else {
+            Kind::EscapeString
+        }
+    }
+
     /// Letters that change what a quote after them means, or else a word.
     fn word_or_prefixed(&mut self) -> Kind {
         let (kind, prefix, quote) = match (self.peek(0) | 0x20, self.peek(1), self.peek(2)) {
@@ -203,12 +236,29 @@ impl<'a> Lexer<'a> {
             }
         };
         self.at += prefix;
-        self.skip_quoted(quote, kind == Kind::EscapeString);
+        match kind {
+            Kind::String => return self.plain_string(),
+            Kind::UnicodeIdent => self.skip_quoted(quote, false),
+            _ => self.skip_string(kind == Kind::EscapeString),
+        }
         kind
     }
 
     /// `12`, `1_000`, `1.5`, `.5`, `1e10`, `0x1F`, `0o17`, `0b11` (4.1.2.6); `1..2` is a number and two dots.
     fn number(&mut self) -> Kind {
+        let open = self.at;
+        self.skip_number();
+        // Before PostgreSQL 16, `0x1$a$` is a number and an alias. Later servers read a dollar quote, and an error.
+        let new = self.bytes[open..self.at]
+            .iter()
+            .any(|byte| matches!(byte | 0x20, b'x' | b'o' | b'b') || *byte == b'_');
+        if new && self.peek(0) == b'$' {
+            self.skip_while(IDENT_PART);
+        }
+        Kind::Number
+    }
+
+    fn skip_number(&mut self) {
         if self.peek(0) == b'0' && matches!(self.peek(1) | 0x20, b'x' | b'o' | b'b') {
             let radix_digit = |byte: u8| byte.is_ascii_hexdigit() || byte == b'_';
             if radix_digit(self.peek(2)) {
@@ -216,7 +266,7 @@ impl<'a> Lexer<'a> {
                 while radix_digit(self.peek(0)) {
                     self.at += 1;
                 }
-                return Kind::Number;
+                return;
             }
         }
         self.skip_digits();
@@ -231,7 +281,6 @@ impl<'a> Lexer<'a> {
                 self.skip_digits();
             }
         }
-        Kind::Number
     }
 
     fn skip_digits(&mut self) {
@@ -300,6 +349,27 @@ impl<'a> Lexer<'a> {
     }
 }
 
+/// The quote that goes on with the string whose closing quote ends at `at`: only blanks and `--` comments with a newline
+/// among them stand between.
+pub(crate) fn continuation(bytes: &[u8], mut at: usize) -> Option<usize> {
+    let mut newline = false;
+    loop {
+        match bytes.get(at)? {
+            b'\n' | b'\r' => newline = true,
+            byte if is(*byte, BLANK) => {}
+            b'-' if bytes.get(at + 1) == Some(&b'-') => {
+                at += bytes[at..]
+                    .iter()
+                    .position(|byte| matches!(byte, b'\n' | b'\r'))?;
+                continue;
+            }
+            b'\'' if newline => return Some(at),
+            _ => return None,
+        }
+        at += 1;
+    }
+}
+
 impl Iterator for Lexer<'_> {
     type Item = Token;
 
@@ -308,10 +378,7 @@ impl Iterator for Lexer<'_> {
         let start = self.at;
         let &first = self.bytes.get(start)?;
         let kind = match first {
-            b'\'' => {
-                self.skip_quoted(b'\'', false);
-                Kind::String
-            }
+            b'\'' => self.plain_string(),
             b'"' => {
                 self.skip_quoted(b'"', false);
                 Kind::QuotedIdent

@@ -9,7 +9,9 @@ use sqlparser::tokenizer::{Token as Sql, Tokenizer};
 
 use super::collector::Collector;
 use super::cursor::{Cursor, Unread};
+use super::grammar;
 use super::lexer::{Kind, Token};
+use super::literal;
 use super::name;
 use super::statement::Source;
 use super::verb::Verb;
@@ -182,31 +184,15 @@ fn convert(
         let text = token.text(source.text);
         let sql = match token.kind {
             Kind::Word => {
-                if is_table_command(token, rest, converted.last()) {
-                    // TABLE t is SELECT * FROM t, and sqlparser knows it in some places only.
-                    converted.extend([Sql::make_word("select", None), Sql::Mul]);
-                    converted.push(Sql::make_word("from", None));
-                    continue;
-                }
                 if let Some(sql) = catalog_operator(token, &mut rest)? {
                     converted.push(sql);
                     continue;
                 }
-                if is_word(token, rest.text, "only") && !converted.last().is_some_and(is_rows) {
-                    // FROM ONLY t: sqlparser takes the reserved word for a table. It changes no fact.
+                let folded = name::fold(token, source.text, name::UESCAPE_DEFAULT);
+                if grammar::other_words(&folded, &mut rest, converted) {
                     continue;
                 }
-                let current_of = converted.last().is_some_and(is_where)
-                    && is_word(token, rest.text, "current")
-                    && rest.is("of");
-                if current_of {
-                    // WHERE CURRENT OF cursor, which sqlparser does not know: a condition that depends on data.
-                    rest.next();
-                    rest.ident()?;
-                    Sql::Placeholder("$0".to_owned())
-                } else {
-                    Sql::make_word(&name::fold(token, source.text, name::UESCAPE_DEFAULT), None)
-                }
+                Sql::make_word(&folded, None)
             }
             Kind::QuotedIdent | Kind::UnicodeIdent => {
                 let uescape = rest.eat_uescape(token.kind == Kind::UnicodeIdent);
@@ -217,7 +203,10 @@ fn convert(
             Kind::Number => Sql::Number(text.to_owned(), false),
             Kind::Param => Sql::Placeholder(text.to_owned()),
             Kind::Operator => operator(text)?,
-            Kind::Comma => Sql::Comma,
+            Kind::Comma => {
+                grammar::after_comma(&mut rest, converted);
+                continue;
+            }
             Kind::Semicolon => Sql::SemiColon,
             Kind::Dot if converted.last() == Some(&Sql::RParen) && rest.eat_star() => {
                 // (f(x)).*: sqlparser does not know it, and it changes no fact.
@@ -254,65 +243,18 @@ fn catalog_operator(token: Token, rest: &mut Cursor<'_>) -> Result<Option<Sql>, 
     }
 }
 
-/// `TABLE name`, not the noise word of `SELECT ... INTO TABLE name`.
-fn is_table_command(token: Token, rest: Cursor<'_>, before: Option<&Sql>) -> bool {
-    const NOISE_AFTER: &[&str] = &["into", "temporary", "temp", "unlogged"];
-    is_word(token, rest.text, "table")
-        && rest.peek().is_some_and(|next| next.kind.is_ident())
-        && before.is_none_or(|before| match before {
-            Sql::Word(word) => !NOISE_AFTER.contains(&word.value.as_str()),
-            _ => true,
-        })
-}
-
 fn is_word(token: Token, text: &str, word: &str) -> bool {
     token.text(text).eq_ignore_ascii_case(word)
 }
 
-fn is_where(token: &Sql) -> bool {
-    matches!(token, Sql::Word(word) if word.quote_style.is_none() && word.value == "where")
-}
-
-/// `FETCH FIRST 1 ROWS ONLY`
-fn is_rows(token: &Sql) -> bool {
-    matches!(token, Sql::Word(word) if word.value == "row" || word.value == "rows")
-}
-
-/// Every form of string is the same to the grammar. Parts of one string on several lines (4.1.2.1) are one.
+/// Every form of string is the same to the grammar.
 fn string(source: &Source<'_>, token: Token, rest: &mut Cursor<'_>) -> Sql {
-    let mut value = string_value(token, source.text);
     let uescape = rest.eat_uescape(token.kind == Kind::UnicodeString);
-    if token.kind == Kind::UnicodeString {
-        value = name::decode_unicode(&value, uescape);
-    }
-    while let Some(next) = rest.peek().filter(|next| next.kind == Kind::String) {
-        value.push_str(&string_value(next, source.text));
-        rest.next();
-    }
-    Sql::SingleQuotedString(if source.blank { String::new() } else { value })
-}
-
-/// Between the quotes. Backslash escapes stay: no fact depends on what they stand for.
-fn string_value(token: Token, text: &str) -> String {
-    let written = token.text(text);
-    match token.kind {
-        Kind::DollarString => {
-            let tag = 1
-                + written
-                    .bytes()
-                    .skip(1)
-                    .position(|byte| byte == b'$')
-                    .unwrap_or(0)
-                + 1;
-            let end = written.len().saturating_sub(tag).max(tag);
-            written.get(tag..end).unwrap_or("").to_owned()
-        }
-        Kind::UnicodeString => name::unquote(written, 3, '\'').into_owned(),
-        _ => {
-            let open = 1 + written.bytes().position(|byte| byte == b'\'').unwrap_or(0);
-            name::unquote(written, open, '\'').into_owned()
-        }
-    }
+    Sql::SingleQuotedString(if source.blank {
+        String::new()
+    } else {
+        literal::value(token, source.text, uescape)
+    })
 }
 
 /// Operators are few and short: sqlparser's own tokenizer names them.
@@ -336,9 +278,4 @@ fn operator(text: &str) -> Result<Sql, Unread> {
             }
         }
     })
-}
-
-/// The text of a string token, as code sees it.
-pub(crate) fn literal(token: Token, text: &str) -> String {
-    string_value(token, text)
 }

@@ -1,17 +1,14 @@
-//! What tokens could mean: for statements no reader knows, and for code in function bodies, whose languages are not read.
+//! What tokens could mean: for statements and code that no reader knows.
 
-use super::collector::Collector;
+use super::body::{self, Language};
+use super::builtin;
+use super::change::Change;
+use super::collector::{Collector, Effect};
 use super::cursor::Cursor;
-use super::lexer::{Kind, Lexer, Token};
+use super::lexer::Kind;
 use super::name::{Object, ObjectKind};
-use super::query;
+use super::statement::Source;
 use super::verb::Verb;
-
-/// How deep code stands in strings of code.
-const NESTED_BODIES_MAX: u8 = 2;
-
-/// Bytes of one body that are looked at. Past it the code is unknown.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Verbs of words that can stand anywhere in a statement.
 const ANYWHERE: &[(&str, Verb)] = &[
@@ -104,74 +101,83 @@ fn verb_of(word: &str, list: &[(&str, Verb)]) -> Option<Verb> {
 }
 
 /// A statement that could not be read.
-pub(crate) fn unparsed(statement: Cursor<'_>, found: &mut Collector) {
-    found.push(Verb::Unknown, None, true);
+pub(crate) fn unparsed(
+    source: &Source<'_>,
+    statement: Cursor<'_>,
+    found: &mut Collector,
+    depth: u8,
+) {
+    found.push(Effect::uncertain(Verb::Unknown, None));
     let mut rest = statement;
+    let without_where = without_where(statement);
     let has_body = rest.is("do") || rest.is("create");
     if let Some(word) = rest.word_at(0) {
         if word.eq_ignore_ascii_case("copy") {
             copy(rest, found);
         } else if let Some(verb) = verb_of(word, FIRST) {
-            found.push(verb, None, true);
+            found.push(Effect::uncertain(verb, None));
         }
+        changes(word, rest, found);
     }
     while let Some(token) = rest.peek() {
         if token.kind == Kind::Word
             && let Some(verb) = verb_of(token.text(rest.text), ANYWHERE)
         {
-            act(verb, rest, found);
+            act(verb, rest, &without_where, found);
         }
         // The body of a DO or a function that could not be read.
-        if has_body && token.kind == Kind::DollarString {
-            body(token, rest.text, found);
+        if has_body && token.kind.is_string() {
+            let mut inner = Collector::default();
+            body::string(source, token, Language::Plpgsql, &mut inner, depth);
+            found.absorb_uncertain(inner);
         }
-        if let Some(table) = relation(rest) {
-            found.push(Verb::Unknown, Some(table), true);
-        }
+        relations(rest, Verb::Unknown, found);
+        call(rest, found);
         rest.next();
     }
-    found.missing_where |= lacks_where(statement);
+}
+
+/// What a statement may leave to its session that could not be read.
+fn changes(first: &str, statement: Cursor<'_>, found: &mut Collector) {
+    let mut rest = statement;
+    rest.next();
+    match first.to_ascii_lowercase().as_str() {
+        "set" | "reset" | "discard" => found.set_all_computed(),
+        "prepare" => {
+            let name = rest.ident();
+            if let (Ok(name), true) = (name, rest.skip_past("as")) {
+                found.change(Change::Prepare {
+                    name: name.into(),
+                    text: rest.written().into(),
+                });
+            }
+        }
+        "execute" => {
+            if let Ok(name) = rest.ident() {
+                found.change(Change::Execute { name: name.into() });
+            }
+        }
+        "deallocate" => found.change(Change::Deallocate { name: None }),
+        _ => {}
+    }
 }
 
 fn copy(statement: Cursor<'_>, found: &mut Collector) {
     for (word, verb) in [("from", Verb::CopyFrom), ("to", Verb::CopyTo)] {
         let mut rest = statement;
         if rest.skip_past(word) {
-            found.push(verb, None, true);
-            found.server_side |= !rest.is("stdin") && !rest.is("stdout");
+            found.push(Effect {
+                server_side: !rest.is("stdin") && !rest.is("stdout"),
+                ..Effect::uncertain(verb, None)
+            });
         }
     }
 }
 
-/// Code among the tokens of a statement.
+/// Code that could not be read.
 pub(crate) fn code(statement: Cursor<'_>, found: &mut Collector) {
-    code_at(statement, found, 0);
-}
-
-/// Code in a string.
-pub(crate) fn body(token: Token, text: &str, found: &mut Collector) {
-    body_at(token, text, found, 0);
-}
-
-fn body_at(token: Token, text: &str, found: &mut Collector, depth: u8) {
-    found.literal_dependent = true;
-    let inside = query::literal(token, text);
-    if depth > NESTED_BODIES_MAX || inside.len() > BODY_BYTES_MAX {
-        return found.push(Verb::Unknown, None, true);
-    }
-    let tokens: Vec<Token> = Lexer::new(&inside).collect();
-    code_at(
-        Cursor {
-            text: &inside,
-            tokens: &tokens,
-        },
-        found,
-        depth,
-    );
-}
-
-fn code_at(statement: Cursor<'_>, found: &mut Collector, depth: u8) {
     let mut rest = statement;
+    let without_where = without_where(statement);
     let mut previous = "";
     while let Some(token) = rest.peek() {
         let word = if token.kind == Kind::Word {
@@ -180,40 +186,96 @@ fn code_at(statement: Cursor<'_>, found: &mut Collector, depth: u8) {
             ""
         };
         if word.eq_ignore_ascii_case("perform") {
-            found.push(Verb::Select, None, true);
+            found.push(Effect::uncertain(Verb::Select, None));
         } else if word.eq_ignore_ascii_case("execute") {
-            execute(rest, found, depth);
+            execute(rest, found);
         } else if let Some(verb) = verb_of(word, ANYWHERE)
             && IN_CODE.contains(&verb)
             && !is_clause(previous)
         {
-            act(verb, rest, found);
+            act(verb, rest, &without_where, found);
         }
-        if !previous.eq_ignore_ascii_case("delete")
-            && let Some(table) = relation(rest)
-        {
-            found.push(Verb::Select, Some(table), true);
+        if !previous.eq_ignore_ascii_case("delete") {
+            relations(rest, Verb::Select, found);
         }
+        call(rest, found);
         previous = word;
         rest.next();
     }
-    found.missing_where |= lacks_where(statement);
 }
 
-/// EXECUTE in code runs a text: of a literal its effects, of anything else nobody knows what. In a trigger's definition
-/// and in GRANT it is no statement.
-fn execute(mut rest: Cursor<'_>, found: &mut Collector, depth: u8) {
+/// EXECUTE in code runs a text nobody knows. In a trigger's definition and in GRANT it is no statement.
+fn execute(mut rest: Cursor<'_>, found: &mut Collector) {
     rest.next();
-    if rest.is("function") || rest.is("procedure") || rest.is("on") {
+    if !rest.is("function") && !rest.is("procedure") && !rest.is("on") {
+        found.dynamic();
+    }
+}
+
+/// `name(`, where that is no list of columns and no keyword's.
+fn call(here: Cursor<'_>, found: &mut Collector) {
+    const NO_FUNCTION: &[&str] = &[
+        "all",
+        "and",
+        "any",
+        "array",
+        "as",
+        "by",
+        "case",
+        "check",
+        "columns",
+        "conflict",
+        "distinct",
+        "else",
+        "except",
+        "exists",
+        "filter",
+        "from",
+        "group",
+        "having",
+        "if",
+        "in",
+        "index",
+        "insert",
+        "interval",
+        "into",
+        "is",
+        "join",
+        "key",
+        "lateral",
+        "like",
+        "limit",
+        "not",
+        "on",
+        "or",
+        "over",
+        "partition",
+        "primary",
+        "references",
+        "returning",
+        "select",
+        "set",
+        "similar",
+        "some",
+        "table",
+        "then",
+        "to",
+        "union",
+        "unique",
+        "using",
+        "values",
+        "when",
+        "where",
+        "with",
+    ];
+    let mut rest = here;
+    let quoted = here.peek().is_some_and(|token| token.kind != Kind::Word);
+    if !quoted && NO_FUNCTION.iter().any(|word| here.is(word)) {
         return;
     }
-    let literal = rest.next().filter(|token| token.kind.is_string());
-    let whole = rest.peek().is_none_or(|next| {
-        next.kind == Kind::Semicolon || ["into", "using", "loop"].iter().any(|word| rest.is(word))
-    });
-    match literal {
-        Some(token) if whole => body_at(token, rest.text, found, depth + 1),
-        _ => found.push(Verb::Unknown, None, true),
+    let Ok(name) = rest.ident() else { return };
+    if rest.peek().is_some_and(|token| token.kind == Kind::LParen) {
+        builtin::call_uncertain(Object::bare(ObjectKind::Function, &name), found);
     }
 }
 
@@ -225,8 +287,10 @@ fn is_clause(previous: &str) -> bool {
 }
 
 /// The verb on the object named right behind it, if one is.
-fn act(verb: Verb, mut rest: Cursor<'_>, found: &mut Collector) {
-    rest.next();
+fn act(verb: Verb, mut rest: Cursor<'_>, without_where: &[u32], found: &mut Collector) {
+    let missing_where = rest
+        .next()
+        .is_some_and(|token| without_where.binary_search(&token.start).is_ok());
     let named = match verb {
         Verb::Insert | Verb::Merge => rest.eat("into"),
         Verb::Delete => rest.eat("from"),
@@ -249,45 +313,70 @@ fn act(verb: Verb, mut rest: Cursor<'_>, found: &mut Collector) {
     };
     // UPDATE SET of ON CONFLICT DO UPDATE names nothing.
     let object = object.filter(|object| verb != Verb::Update || &*object.name != "set");
-    found.push(verb, object, true);
+    found.push(Effect {
+        missing_where,
+        ..Effect::uncertain(verb, object)
+    });
 }
 
-/// The name behind FROM or JOIN, unless it is a function's.
-fn relation(mut rest: Cursor<'_>) -> Option<Object> {
-    if !rest.eat_one_of(&["from", "join"]) {
-        return None;
+/// The names behind FROM, JOIN or USING, unless they are functions'.
+fn relations(mut rest: Cursor<'_>, verb: Verb, found: &mut Collector) {
+    const NO_NAME: &[&str] = &["select", "lateral", "where", "values", "rows"];
+    if !rest.eat_one_of(&["from", "join", "using"]) {
+        return;
     }
-    rest.eat("only");
-    if ["select", "lateral", "where", "values"]
-        .iter()
-        .any(|word| rest.is(word))
-    {
-        return None;
-    }
-    let name = rest.name(ObjectKind::Relation).ok()?;
-    let call = rest.peek().is_some_and(|token| token.kind == Kind::LParen);
-    (!call).then_some(name)
-}
-
-/// An UPDATE or DELETE with no WHERE before the next semicolon.
-fn lacks_where(statement: Cursor<'_>) -> bool {
-    let mut rest = statement;
-    let mut open = false;
-    let mut previous = "";
-    while let Some(token) = rest.peek() {
-        let word = if token.kind == Kind::Word {
-            token.text(rest.text)
-        } else {
-            ""
-        };
-        if token.kind == Kind::Semicolon && open {
-            return true;
+    loop {
+        rest.eat("only");
+        if NO_NAME.iter().any(|word| rest.is(word)) {
+            return;
         }
-        let writes = (rest.is("update") && !rest.is_at(1, "set") && !is_clause(previous))
-            || (rest.is("delete") && rest.is_at(1, "from"));
-        open = (open || writes) && !rest.is("where");
-        previous = word;
-        rest.next();
+        let Ok(name) = rest.name(ObjectKind::Relation) else {
+            return;
+        };
+        if rest.peek().is_some_and(|token| token.kind == Kind::LParen) {
+            return;
+        }
+        found.push(Effect::uncertain(verb, Some(name)));
+        // An alias, and the next of the list.
+        rest.eat_star();
+        rest.eat("as");
+        if rest.peek().is_some_and(|token| token.kind.is_ident()) {
+            rest.next();
+        }
+        if !rest.eat_kind(Kind::Comma) {
+            return;
+        }
     }
-    open
+}
+
+/// Where the UPDATEs and DELETEs stand (bytes of the text, ascending) that no WHERE follows: none before the next
+/// semicolon or the next of them, and none in the parentheses they stand in.
+fn without_where(statement: Cursor<'_>) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut outer = Vec::new();
+    let mut followed = false;
+    for (at, token) in statement.tokens.iter().enumerate().rev() {
+        let here = Cursor {
+            tokens: &statement.tokens[at..],
+            ..statement
+        };
+        match token.kind {
+            Kind::Semicolon => followed = false,
+            Kind::RParen => outer.push(std::mem::take(&mut followed)),
+            Kind::LParen => followed = outer.pop().unwrap_or_default(),
+            Kind::Word if here.is("where") => followed = true,
+            Kind::Word if starts_write(here) => {
+                if !std::mem::take(&mut followed) {
+                    found.push(token.start);
+                }
+            }
+            _ => {}
+        }
+    }
+    found.reverse();
+    found
+}
+
+fn starts_write(here: Cursor<'_>) -> bool {
+    (here.is("update") && !here.is_at(1, "set")) || (here.is("delete") && here.is_at(1, "from"))
 }

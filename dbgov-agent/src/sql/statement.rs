@@ -1,9 +1,13 @@
 //! A message into its statements, each to the reader that knows it.
 
+use std::collections::HashMap;
+
 use super::Parse;
+use super::change::Change;
 use super::collector::Collector;
 use super::cursor::{Cursor, Unread};
 use super::lexer::{Kind, Token};
+use super::name::Object;
 use super::verb::Verb;
 use super::{ddl, query, scan, utility};
 
@@ -15,6 +19,8 @@ pub(crate) struct Source<'a> {
     pub(crate) text: &'a str,
     /// Every literal of a kind is the same one.
     pub(crate) blank: bool,
+    /// `standard_conforming_strings`, which holds for texts in its strings too.
+    pub(crate) conforming: bool,
 }
 
 pub(crate) struct Read {
@@ -23,17 +29,18 @@ pub(crate) struct Read {
     pub(crate) found: Collector,
 }
 
-/// `cut`: the text ends before its last statement does.
-pub(crate) fn read_all(source: &Source<'_>, tokens: &[Token], cut: bool) -> Read {
+/// `cut`: the text ends before its last statement does. `depth`: how deep it stands in strings of others.
+pub(crate) fn read_all(source: &Source<'_>, tokens: &[Token], cut: bool, depth: u8) -> Read {
     let mut read = Read {
         count: 0,
         parse: Parse::Ok,
         found: Collector::default(),
     };
+    let mut cursors = Cursors::default();
     let mut failed = 0;
     let mut rest = tokens;
     loop {
-        let end = statement_end(source.text, rest);
+        let end = self::end(source.text, rest);
         let last = end == rest.len();
         let statement = Cursor {
             text: source.text,
@@ -43,12 +50,13 @@ pub(crate) fn read_all(source: &Source<'_>, tokens: &[Token], cut: bool) -> Read
             read.count += 1;
             let mut found = Collector::default();
             let whole = !(cut && last);
-            if !whole || self::read(source, statement, &mut found, 0).is_err() {
+            if !whole || self::read(source, statement, &mut found, depth).is_err() {
                 failed += 1;
                 found = Collector::default();
-                scan::unparsed(statement, &mut found);
+                scan::unparsed(source, statement, &mut found, depth);
             }
             found.finish();
+            cursors.pass(&mut found);
             read.found.absorb(found);
         }
         if last {
@@ -66,9 +74,36 @@ pub(crate) fn read_all(source: &Source<'_>, tokens: &[Token], cut: bool) -> Read
     read
 }
 
+/// The cursors that a text declares, for the FETCHes in it.
+#[derive(Default)]
+struct Cursors {
+    relations: HashMap<Box<str>, Vec<Object>>,
+}
+
+impl Cursors {
+    fn pass(&mut self, found: &mut Collector) {
+        let mut fetched = Vec::new();
+        for change in &found.changes {
+            match change {
+                Change::Declare { name, .. } => {
+                    let read = found.relations().cloned().collect();
+                    self.relations.insert(name.clone(), read);
+                }
+                Change::Fetch { name } => {
+                    fetched.extend(self.relations.get(name).into_iter().flatten().cloned());
+                }
+                _ => {}
+            }
+        }
+        for relation in fetched {
+            found.on(Verb::Fetch, relation);
+        }
+    }
+}
+
 /// The index of the semicolon that ends the first statement, or the number of tokens. Semicolons in parentheses (rules)
 /// and between BEGIN ATOMIC and its END (SQL-standard function bodies) end none.
-fn statement_end(text: &str, tokens: &[Token]) -> usize {
+pub(crate) fn end(text: &str, tokens: &[Token]) -> usize {
     let mut parens = 0usize;
     let mut blocks = 0usize;
     let mut routine = false;
@@ -87,7 +122,7 @@ fn statement_end(text: &str, tokens: &[Token]) -> usize {
                     let kind = if here.is_at(1, "or") { 3 } else { 1 };
                     routine = here.is_at(kind, "function") || here.is_at(kind, "procedure");
                 }
-                if routine && (here.is("atomic") || (blocks > 0 && here.is("case"))) {
+                if routine && (is_atomic(tokens, at, text) || (blocks > 0 && here.is("case"))) {
                     blocks += 1;
                 } else if blocks > 0 && here.is("end") {
                     blocks -= 1;
@@ -97,6 +132,15 @@ fn statement_end(text: &str, tokens: &[Token]) -> usize {
         }
     }
     tokens.len()
+}
+
+/// BEGIN ATOMIC, at its second word.
+fn is_atomic(tokens: &[Token], at: usize, text: &str) -> bool {
+    let begin = Cursor {
+        text,
+        tokens: &tokens[at.saturating_sub(1)..],
+    };
+    begin.is("begin") && begin.is_at(1, "atomic")
 }
 
 /// One statement; `Err` leaves `found` in any state.
@@ -112,14 +156,11 @@ pub(crate) fn read(
     let Some(first) = statement.peek() else {
         return Err(Unread);
     };
-    if first.kind == Kind::LParen {
+    if first.kind == Kind::LParen || starts_query(statement) {
         return query::read(source, statement, found);
     }
     let word = statement.word_at(0).ok_or(Unread)?.to_ascii_lowercase();
     match word.as_str() {
-        "select" | "values" | "table" | "with" | "insert" | "update" | "delete" | "merge" => {
-            query::read(source, statement, found)
-        }
         "create" | "alter" | "drop" => ddl::read(source, statement, found, depth),
         _ => {
             let mut cursor = statement;
@@ -127,6 +168,27 @@ pub(crate) fn read(
             utility::read(source, &word, cursor, found, depth)
         }
     }
+}
+
+/// Is it a query, perhaps in parentheses, or a write that can return rows?
+pub(crate) fn starts_query(statement: Cursor<'_>) -> bool {
+    const WORDS: &[&str] = &[
+        "select", "values", "table", "with", "insert", "update", "delete", "merge",
+    ];
+    let first = statement
+        .tokens
+        .iter()
+        .position(|token| token.kind != Kind::LParen);
+    first.is_some_and(|at| WORDS.iter().any(|word| statement.is_at(at, word)))
+}
+
+/// A query whose SELECT is not written.
+pub(crate) fn read_select(
+    source: &Source<'_>,
+    list: Cursor<'_>,
+    found: &mut Collector,
+) -> Result<(), Unread> {
+    query::read_expressions(source, list, found)
 }
 
 /// The effects of a statement that stands in another, without those on nothing.

@@ -1,12 +1,14 @@
 //! Utility statements other than CREATE, ALTER and DROP, read from their tokens (documentation part VI, SQL commands).
 //! Their grammar is flat, and sqlparser knows only some of them.
 
-use super::collector::Collector;
+use super::body::{self, Language};
+use super::collector::{Collector, Effect};
 use super::cursor::{Cursor, Unread};
 use super::ddl;
 use super::lexer::Kind;
-use super::name::{Object, ObjectKind};
-use super::scan;
+use super::literal;
+use super::name::{Object, ObjectKind, UESCAPE_DEFAULT};
+use super::session;
 use super::statement::{self, Source};
 use super::verb::Verb;
 
@@ -25,23 +27,18 @@ pub(crate) fn read(
         return Ok(());
     }
     match word {
-        "set" => set(rest, found),
-        "reset" => setting(Verb::Reset, rest, found),
-        "show" => setting(Verb::Show, rest, found),
+        "set" => session::set(rest, found),
+        "reset" => session::setting(Verb::Reset, false, rest, found),
+        "show" => session::setting(Verb::Show, false, rest, found),
         "explain" => explain(source, rest, found, depth),
-        "prepare" => prepare(source, rest, found, depth),
-        "execute" => {
-            found.on(Verb::Execute, rest.name(ObjectKind::Other)?);
-            arguments(source, rest, found)
-        }
+        "prepare" => session::prepare(source, rest, found, depth),
+        "execute" => session::execute(source, rest, found),
         "call" => {
-            found.on(Verb::Call, rest.name(ObjectKind::Function)?);
-            arguments(source, rest, found)
+            found.verb(Verb::Call);
+            statement::read_expressions(source, rest, found)
         }
-        "deallocate" => {
-            rest.eat("prepare");
-            one_name(Verb::Deallocate, rest, found)
-        }
+        "deallocate" => session::deallocate(rest, found),
+        "discard" => session::discard(rest, found),
         "close" => one_name(Verb::Close, rest, found),
         "listen" => one_name(Verb::Listen, rest, found),
         "unlisten" => {
@@ -58,9 +55,9 @@ pub(crate) fn read(
             found.on(Verb::Notify, rest.name(ObjectKind::Other)?);
             Ok(())
         }
-        "fetch" => cursor_name(Verb::Fetch, rest, found),
-        "move" => cursor_name(Verb::Move, rest, found),
-        "declare" => declare(source, rest, found, depth),
+        "fetch" => session::fetch(Verb::Fetch, rest, found),
+        "move" => session::fetch(Verb::Move, rest, found),
+        "declare" => session::declare(source, rest, found, depth),
         "copy" => copy(source, rest, found, depth),
         "truncate" => {
             rest.eat("table");
@@ -74,6 +71,8 @@ pub(crate) fn read(
         "cluster" => {
             rest.skip_parens();
             rest.eat("verbose");
+            // CLUSTER index ON table, the syntax of old
+            rest.skip_past("on");
             optional_relations(Verb::Cluster, rest, found)
         }
         "reindex" => reindex(rest, found),
@@ -89,8 +88,7 @@ pub(crate) fn read(
         "security" => security_label(rest, found),
         "grant" => privileges(Verb::Grant, rest, found),
         "revoke" => privileges(Verb::Revoke, rest, found),
-        "do" => code(rest, found),
-        "discard" => bare(Verb::Discard, found),
+        "do" => code(source, rest, found, depth),
         "checkpoint" => bare(Verb::Checkpoint, found),
         "load" => bare(Verb::Load, found),
         "import" => import(rest, found),
@@ -129,41 +127,6 @@ fn transaction(word: &str, rest: Cursor<'_>) -> Option<Verb> {
         .then_some(verb)
 }
 
-fn set(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
-    if rest.eat("session characteristics") || rest.eat("constraints") {
-        return bare(Verb::Set, found);
-    }
-    let scoped = rest.word_at(0).is_some_and(|word| {
-        word.eq_ignore_ascii_case("local") || word.eq_ignore_ascii_case("session")
-    });
-    if scoped && !rest.is_at(1, "authorization") {
-        rest.next();
-    }
-    setting(Verb::Set, rest, found)
-}
-
-/// The parameter's name; those with a syntax of their own under the name the server gives them.
-fn setting(verb: Verb, mut rest: Cursor<'_>, found: &mut Collector) -> Read {
-    let special = [
-        ("session authorization", "session_authorization"),
-        ("time zone", "timezone"),
-        ("transaction isolation level", "transaction_isolation"),
-        ("transaction", "transaction"),
-        ("names", "client_encoding"),
-        ("schema", "search_path"),
-        ("all", "all"),
-    ];
-    for (words, name) in special {
-        if rest.eat(words) {
-            found.on(verb, Object::bare(ObjectKind::Setting, name));
-            return Ok(());
-        }
-    }
-    let name = rest.parts()?.join(".").to_ascii_lowercase();
-    found.on(verb, Object::bare(ObjectKind::Setting, &name));
-    Ok(())
-}
-
 fn one_name(verb: Verb, mut rest: Cursor<'_>, found: &mut Collector) -> Read {
     if rest.eat("all") {
         found.verb(verb);
@@ -171,17 +134,6 @@ fn one_name(verb: Verb, mut rest: Cursor<'_>, found: &mut Collector) -> Read {
         found.on(verb, rest.name(ObjectKind::Other)?);
     }
     rest.end()
-}
-
-/// FETCH and MOVE: the cursor's name is the last token.
-fn cursor_name(verb: Verb, rest: Cursor<'_>, found: &mut Collector) -> Read {
-    let last = rest.tokens.len().saturating_sub(1);
-    let mut name = Cursor {
-        tokens: &rest.tokens[last..],
-        ..rest
-    };
-    found.on(verb, name.name(ObjectKind::Other)?);
-    Ok(())
 }
 
 fn relations(verb: Verb, mut rest: Cursor<'_>, found: &mut Collector) -> Read {
@@ -210,22 +162,19 @@ pub(crate) fn roles(verb: Verb, mut rest: Cursor<'_>, found: &mut Collector) -> 
 /// EXPLAIN alone runs nothing: it is `explain` on what the statement names. With ANALYZE the statement runs.
 fn explain(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth: u8) -> Read {
     let analyze;
-    if rest.peek().is_some_and(|token| token.kind == Kind::LParen) && !is_query_in_parens(rest) {
-        analyze = is_on(rest.parens().ok_or(Unread)?, "analyze");
+    if rest.peek().is_some_and(|token| token.kind == Kind::LParen) && !statement::starts_query(rest)
+    {
+        let options = rest.parens().ok_or(Unread)?;
+        found.literal_dependent = true;
+        analyze = is_on(options, "analyze");
     } else {
         analyze = rest.eat_one_of(&["analyze", "analyse"]);
         rest.eat("verbose");
     }
     found.verb(Verb::Explain);
     let inner = statement::read_inner(source, rest, depth)?;
-    for effect in &inner.effects {
-        if let Some(object) = effect
-            .object
-            .as_ref()
-            .filter(|object| object.kind == ObjectKind::Relation)
-        {
-            found.on(Verb::Explain, object.clone());
-        }
+    for relation in inner.relations() {
+        found.on(Verb::Explain, relation.clone());
     }
     if analyze {
         found.absorb(inner);
@@ -233,68 +182,42 @@ fn explain(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, dep
     Ok(())
 }
 
-/// `EXPLAIN (SELECT ...)`: not options, a statement.
-fn is_query_in_parens(rest: Cursor<'_>) -> bool {
-    let first = rest.tokens.iter().find(|token| token.kind != Kind::LParen);
-    first.is_some_and(|token| {
-        let word = token.text(rest.text).to_ascii_lowercase();
-        matches!(word.as_str(), "select" | "with" | "values" | "table")
-    })
-}
-
-/// Is the option set in `(option [value], ...)`? Without a value it is.
+/// Is the option set in `(option [value], ...)`? Without a value it is; the last one counts. The name and the value may
+/// be quoted.
 fn is_on(options: Cursor<'_>, option: &str) -> bool {
     let mut on = false;
     for item in options.tokens.split(|token| token.kind == Kind::Comma) {
-        let item = Cursor {
+        let mut item = Cursor {
             tokens: item,
             ..options
         };
-        let named = item.is(option) || (option == "analyze" && item.is("analyse"));
-        if named {
-            let value = item
-                .tokens
-                .get(1)
-                .map(|token| token.text(item.text).to_ascii_lowercase());
-            on = !matches!(
-                value.as_deref().map(|value| value.trim_matches('\'')),
-                Some("false" | "off" | "0")
-            );
+        let name = item.ident().unwrap_or_default();
+        if name == option || (option == "analyze" && name == "analyse") {
+            on = !is_false(item);
         }
     }
     on
 }
 
-fn prepare(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth: u8) -> Read {
-    found.on(Verb::Prepare, rest.name(ObjectKind::Other)?);
-    rest.skip_parens();
-    rest.expect("as")?;
-    found.absorb(statement::read_inner(source, rest, depth)?);
-    Ok(())
-}
-
-/// `(...)` and nothing more.
-fn arguments(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector) -> Read {
-    if let Some(inside) = rest.parens() {
-        statement::read_expressions(source, inside, found)?;
-    }
-    rest.end()
-}
-
-fn declare(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth: u8) -> Read {
-    found.on(Verb::Declare, rest.name(ObjectKind::Other)?);
-    if !rest.skip_past("cursor") || !rest.skip_past("for") {
-        return Err(Unread);
-    }
-    found.absorb(statement::read_inner(source, rest, depth)?);
-    Ok(())
+/// As the server reads a boolean option; what it refuses counts as true.
+fn is_false(mut value: Cursor<'_>) -> bool {
+    let Some(token) = value.peek() else {
+        return false;
+    };
+    let word = if token.kind.is_string() {
+        literal::value(token, value.text, UESCAPE_DEFAULT)
+    } else if token.kind == Kind::Number {
+        token.text(value.text).to_owned()
+    } else {
+        value.ident().unwrap_or_default()
+    };
+    matches!(word.to_ascii_lowercase().as_str(), "false" | "off" | "0")
 }
 
 fn copy(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth: u8) -> Read {
-    if let Some(query) = rest.parens() {
+    let (verb, table, query) = if let Some(query) = rest.parens() {
         rest.expect("to")?;
-        found.verb(Verb::CopyTo);
-        found.absorb(statement::read_inner(source, query, depth)?);
+        (Verb::CopyTo, None, Some(query))
     } else {
         rest.eat("binary");
         let table = rest.name(ObjectKind::Relation)?;
@@ -305,9 +228,15 @@ fn copy(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth:
             rest.expect("to")?;
             Verb::CopyTo
         };
-        found.on(verb, table);
+        (verb, Some(table), None)
+    };
+    found.push(Effect {
+        server_side: !rest.eat_one_of(&["stdin", "stdout"]),
+        ..Effect::new(verb, table)
+    });
+    if let Some(query) = query {
+        found.absorb(statement::read_inner(source, query, depth)?);
     }
-    found.server_side |= !rest.eat_one_of(&["stdin", "stdout"]);
     // COPY ... FROM ... WHERE condition
     if rest.skip_past("where") {
         statement::read_expressions(source, rest, found)?;
@@ -431,18 +360,24 @@ pub(crate) fn privileges(verb: Verb, mut rest: Cursor<'_>, found: &mut Collector
     objects.expect(to)
 }
 
-/// DO: its strings are code, unless they name the language.
-fn code(mut rest: Cursor<'_>, found: &mut Collector) -> Read {
+/// DO: its string is code, in PL/pgSQL unless LANGUAGE says otherwise.
+fn code(source: &Source<'_>, mut rest: Cursor<'_>, found: &mut Collector, depth: u8) -> Read {
+    let language = body::language(rest).unwrap_or(Language::Plpgsql);
     found.verb(Verb::Do);
+    let mut inner = Collector::default();
     while let Some(token) = rest.next() {
         if token.kind.is_string() {
-            scan::body(token, rest.text, found);
-        } else if token.kind != Kind::Word {
+            body::string(source, token, language, &mut inner, depth);
+        } else if !token.kind.is_ident() {
             return Err(Unread);
-        } else if token.text(rest.text).eq_ignore_ascii_case("language") {
+        } else if token.kind == Kind::Word && token.text(rest.text).eq_ignore_ascii_case("language")
+        {
             rest.next();
         }
     }
+    // It may or may not come to them.
+    inner.compute_sets();
+    found.absorb(inner);
     Ok(())
 }
 

@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FromTable, Function, FunctionArguments, Merge, MergeAction, ObjectName, Query, Select,
-    SetExpr, Statement, TableFactor, TableObject, TableWithJoins, Visitor,
+    Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Merge, MergeAction,
+    ObjectName, Query, Select, SetExpr, Statement, TableFactor, TableObject, Value, Visitor,
 };
 
 use super::builtin;
-use super::collector::Collector;
+use super::collector::{Collector, Effect};
 use super::condition;
 use super::name::{Object, ObjectKind};
+use super::session;
 use super::verb::Verb;
 
 /// The WITH of a query that is being visited.
@@ -72,55 +73,95 @@ impl<'a> Walker<'a> {
 
     /// The verb on the object of this name; on none if it has no plain name.
     fn on(&mut self, verb: Verb, kind: ObjectKind, name: &ObjectName) {
-        self.found.push(verb, object(kind, name), false);
+        self.found.push(Effect::new(verb, object(kind, name)));
     }
 
-    fn target(&mut self, verb: Verb, table: &TableFactor) {
+    /// `missing_where`: of every row.
+    fn target(&mut self, verb: Verb, table: &TableFactor, missing_where: bool) {
         self.targets.insert(address(table));
-        match table {
-            TableFactor::Table { name, .. } => self.on(verb, ObjectKind::Relation, name),
-            _ => self.found.verb(verb),
+        let relation = match table {
+            TableFactor::Table { name, .. } => object(ObjectKind::Relation, name),
+            _ => None,
+        };
+        // Its rule calls set_config().
+        let settings = |relation: &Object| &*relation.name == "pg_settings";
+        if verb == Verb::Update && relation.as_ref().is_some_and(settings) {
+            self.found.set_all_computed();
         }
+        self.found.push(Effect {
+            missing_where,
+            ..Effect::new(verb, relation)
+        });
     }
 
-    fn targets(&mut self, verb: Verb, tables: &[TableWithJoins]) {
-        for table in tables {
-            self.target(verb, &table.relation);
-        }
-    }
-
-    fn call(&mut self, name: &ObjectName) {
+    fn call(&mut self, name: &ObjectName, arguments: &[FunctionArg]) {
         let Some(function) = object(ObjectKind::Function, name) else {
             return self.found.verb(Verb::Call);
         };
-        let runs_text = builtin::runs_text(&function);
-        self.found.on(Verb::Call, function);
-        if runs_text {
-            self.found.push(Verb::Unknown, None, true);
+        builtin::call(function, self.found);
+        if is_set_config(name) {
+            self.set_config(arguments);
         }
     }
 
-    fn check_condition(&mut self, condition: Option<&Expr>) {
-        match condition {
-            None => self.found.missing_where = true,
-            Some(condition) => {
-                let truth = condition::always_true(condition);
-                self.found.missing_where |= truth.always;
-                self.found.literal_dependent |= truth.literals;
-            }
-        }
+    fn set_config(&mut self, arguments: &[FunctionArg]) {
+        self.found.literal_dependent = true;
+        let (name, value) = (text(arguments.first()), text(arguments.get(1)));
+        let lasting = matches!(constant(arguments.get(2)), Some(Value::Boolean(false)));
+        session::set_config(name, value, !lasting, self.found);
+    }
+
+    /// Is there no condition, or one that is true for every row?
+    fn misses_where(&mut self, condition: Option<&Expr>, target: Option<&TableFactor>) -> bool {
+        let Some(condition) = condition else {
+            return true;
+        };
+        let truth = condition::always_true(condition, &target.map(names).unwrap_or_default());
+        self.found.literal_dependent |= truth.literals;
+        truth.always
     }
 
     fn merge(&mut self, merge: &Merge) {
-        self.found.verb(Verb::Merge);
-        self.target(Verb::Merge, &merge.table);
         let writes_matched = merge
             .clauses
             .iter()
             .any(|clause| !matches!(clause.action, MergeAction::Insert(_)));
-        if writes_matched {
-            self.check_condition(Some(&merge.on));
-        }
+        let missing_where =
+            writes_matched && self.misses_where(Some(&merge.on), Some(&merge.table));
+        self.target(Verb::Merge, &merge.table, missing_where);
+    }
+}
+
+/// What the rows of a table are called.
+fn names(table: &TableFactor) -> Vec<&str> {
+    let TableFactor::Table { name, alias, .. } = table else {
+        return Vec::new();
+    };
+    match (alias, name.0.last().and_then(|part| part.as_ident())) {
+        (Some(alias), _) => vec![&alias.name.value],
+        (None, Some(name)) => vec![&name.value],
+        (None, None) => Vec::new(),
+    }
+}
+
+fn is_set_config(name: &ObjectName) -> bool {
+    name.0
+        .last()
+        .and_then(|part| part.as_ident())
+        .is_some_and(|ident| ident.value == "set_config")
+}
+
+fn constant(argument: Option<&FunctionArg>) -> Option<&Value> {
+    match argument? {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => Some(&value.value),
+        _ => None,
+    }
+}
+
+fn text(argument: Option<&FunctionArg>) -> Option<&str> {
+    match constant(argument)? {
+        Value::SingleQuotedString(text) => Some(text),
+        _ => None,
     }
 }
 
@@ -139,16 +180,18 @@ impl Visitor for Walker<'_> {
                 }
             }
             Statement::Update(update) => {
-                self.found.verb(Verb::Update);
-                self.target(Verb::Update, &update.table.relation);
-                self.check_condition(update.selection.as_ref());
+                let table = &update.table.relation;
+                let missing_where = self.misses_where(update.selection.as_ref(), Some(table));
+                self.target(Verb::Update, table, missing_where);
             }
             Statement::Delete(delete) => {
-                self.found.verb(Verb::Delete);
                 let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) =
                     &delete.from;
-                self.targets(Verb::Delete, tables);
-                self.check_condition(delete.selection.as_ref());
+                let target = tables.first().map(|table| &table.relation);
+                let missing_where = self.misses_where(delete.selection.as_ref(), target);
+                for table in tables {
+                    self.target(Verb::Delete, &table.relation, missing_where);
+                }
             }
             Statement::Merge(merge) => self.merge(merge),
             _ => {}
@@ -209,10 +252,10 @@ impl Visitor for Walker<'_> {
         match table {
             TableFactor::Table {
                 name,
-                args: Some(_),
+                args: Some(arguments),
                 ..
-            }
-            | TableFactor::Function { name, .. } => self.call(name),
+            } => self.call(name, &arguments.args),
+            TableFactor::Function { name, args, .. } => self.call(name, args),
             TableFactor::Table { name, .. } if !self.is_cte(name) => {
                 self.on(Verb::Select, ObjectKind::Relation, name);
             }
@@ -225,7 +268,10 @@ impl Visitor for Walker<'_> {
         if let Expr::Function(Function { name, args, .. }) = expr
             && !matches!(args, FunctionArguments::None)
         {
-            self.call(name);
+            match args {
+                FunctionArguments::List(list) => self.call(name, &list.args),
+                _ => self.call(name, &[]),
+            }
         }
         ControlFlow::Continue(())
     }

@@ -17,7 +17,7 @@ const CONNECTIONS: u32 = 1000;
 const BUSY_SECONDS: u32 = 10;
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
 /// The agent writes its figures down four times a second.
-const SETTLE: Duration = Duration::from_millis(600);
+pub(super) const SETTLE: Duration = Duration::from_millis(600);
 const SEEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// About 100 MB in rows of 1 KB, and the same in rows of 30 bytes.
 const RESULTS: [(&str, &str); 2] = [
@@ -62,15 +62,17 @@ impl Copied {
     fn of(agent: &Agent) -> Result<Self> {
         thread::sleep(SETTLE);
         let status = agent.status()?;
-        let field = |name: &str| {
-            let value = status["kernel"][name].as_u64();
-            value.with_context(|| format!("dbgov status has no kernel.{name}"))
-        };
         Ok(Copied {
-            bytes: field("response_bytes")?,
-            copied: field("response_record_bytes")?,
+            bytes: kernel_count(&status, "response_bytes")?,
+            copied: kernel_count(&status, "response_record_bytes")?,
         })
     }
+}
+
+/// A count of the kernel programs, of what `dbgov status --json` says.
+pub(super) fn kernel_count(status: &Value, name: &str) -> Result<u64> {
+    let value = status["kernel"][name].as_u64();
+    value.with_context(|| format!("dbgov status has no kernel.{name}"))
 }
 
 /// The agent's memory with many connections, doing nothing and doing their best.

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
@@ -18,14 +17,12 @@ use dbgov_tests::drivers::{self, Target};
 use dbgov_tests::target_dir;
 use serde_json::{Value, json};
 
+use super::figures::{SETTLE, kernel_count};
 use super::stand::Stand;
 
 /// In the object of the kernel programs, attached by nobody but the bench.
 const EMPTY_IN: &str = "dbgov_empty_in";
 const EMPTY_OUT: &str = "dbgov_empty_out";
-
-/// The agent writes its figures down four times a second.
-const SETTLE: Duration = Duration::from_millis(600);
 
 pub(super) fn measure(stand: &Stand, seconds: u32) -> Result<Value> {
     let before: BTreeSet<u32> = figures()?.into_keys().collect();
@@ -81,13 +78,9 @@ impl Governed {
     fn of(agent: &Agent) -> Result<Self> {
         thread::sleep(SETTLE);
         let status = agent.status()?;
-        let field = |name: &str| {
-            let value = status["kernel"][name].as_u64();
-            value.with_context(|| format!("dbgov status has no kernel.{name}"))
-        };
         Ok(Governed {
-            requests: field("request_packets")?,
-            responses: field("response_packets")?,
+            requests: kernel_count(&status, "request_packets")?,
+            responses: kernel_count(&status, "response_packets")?,
         })
     }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: finds what is needed, installs what is missing, and says what it does and why.
 
 mod drivers;
+mod emulator;
 pub(crate) mod kernel;
 mod packages;
 mod postgres;
@@ -26,6 +27,8 @@ pub(crate) enum Part {
     Drivers,
     /// pgaudit, pgbouncer and bpftool: the bench
     Bench,
+    /// qemu and what makes its images: `cargo xtask kernels`
+    Emulator,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -45,6 +48,7 @@ pub(crate) fn provide(parts: &[Part]) -> Result<()> {
             }
             Part::Postgres => postgres::provide()?,
             Part::Drivers => drivers::provide()?,
+            Part::Emulator => emulator::provide()?,
             Part::Bench => postgres::provide_bench()?,
         }
     }

@@ -13,6 +13,8 @@ pub(super) struct Line {
     #[serde(default)]
     pub(super) agent: serde_json::Map<String, serde_json::Value>,
     #[serde(default)]
+    pub(super) approval: Approval,
+    #[serde(default)]
     pub(super) cancel: Cancel,
     #[serde(default)]
     pub(super) close: Close,
@@ -28,6 +30,30 @@ pub(super) struct Line {
     pub(super) session: Session,
     #[serde(default)]
     pub(super) statement: Statement,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Approval {
+    pub(super) approver: Option<Approver>,
+    pub(super) id: String,
+    pub(super) reason: String,
+    pub(super) rule: String,
+    pub(super) state: String,
+    pub(super) statement: ApprovalStatement,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Approver {
+    pub(super) uid: u32,
+    pub(super) user: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ApprovalStatement {
+    pub(super) head: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -55,8 +55,8 @@ fn a_statement_whose_text_is_not_known() {
 
 #[test]
 fn the_other_kinds() {
-    let [_, start, cancel, close, error, gap] = &samples::everything()[..] else {
-        panic!("six samples");
+    let [_, start, cancel, close, error, gap, approval] = &samples::everything()[..] else {
+        panic!("seven samples");
     };
     let mut open = Record::new(Kind::SessionOpen, samples::TIME_UNIX_NS);
     open.session = samples::statement("").session;
@@ -70,6 +70,10 @@ fn the_other_kinds() {
         (
             gap,
             "!!! GAP: 2 records lost, 9 B not seen (crash), request, kept in torn.bin",
+        ),
+        (
+            approval,
+            "approval k7qx-1 (write-needs-where) approved by alice: ",
         ),
         (&open, "+ connected from 10.9.0.2:41884 (psql)"),
         (&Record::new(Kind::AgentStop, 0), "dbgov stopped"),

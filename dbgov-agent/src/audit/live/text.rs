@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// Appends `text` so that it neither leaves the line nor speaks to the terminal: white space becomes one space, what
 /// controls the terminal or the direction of writing is spelled out. At most `columns_max` columns; a cut shows as `…`.
-pub(super) fn push_visible(out: &mut String, text: &str, columns_max: usize) {
+pub(crate) fn push_visible(out: &mut String, text: &str, columns_max: usize) {
     let mut columns = 0;
     // Where to cut back to so that the ellipsis has room.
     let mut fits = out.len();
@@ -60,7 +60,7 @@ fn is_hostile(character: char) -> bool {
 
 /// Columns of a text on the terminal, never too few: whole blocks with wide characters in them count as wide
 /// (Unicode Standard Annex #11), combining characters as one.
-pub(super) fn width_columns(text: &str) -> usize {
+pub(crate) fn width_columns(text: &str) -> usize {
     text.chars()
         .map(|character| match character {
             '\u{1100}'..='\u{11ff}' | '\u{2300}'..='\u{2bff}' | '\u{2e80}'.. => 2,
@@ -70,7 +70,7 @@ pub(super) fn width_columns(text: &str) -> usize {
 }
 
 /// `812 µs`, `12.3 ms`, `1.23 s`, `2m03s`, `1h02m`.
-pub(super) fn duration(us: u64) -> String {
+pub(crate) fn duration(us: u64) -> String {
     let s = us / 1_000_000;
     match us {
         0..1_000 => format!("{us} µs"),

@@ -4,16 +4,14 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::utsname::uname;
 
 use super::Check;
+use crate::capture::kernel::OLDEST_KERNEL;
 use crate::capture::proc;
 
 /// These files hold a word or a few lines.
 const KERNEL_FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// The oldest kernel with everything dbgov uses (DESIGN.md, section 2).
-const SUPPORTED: KernelVersion = KernelVersion(5, 15);
-
-/// The oldest kernel the programs are known to load on.
-const LOADABLE: KernelVersion = KernelVersion(5, 10);
+/// The oldest kernel dbgov is tested on.
+const SUPPORTED: KernelVersion = KernelVersion(OLDEST_KERNEL.0, OLDEST_KERNEL.1);
 
 /// From here on BPF memory is accounted to the cgroup and no longer to RLIMIT_MEMLOCK.
 const MEMCG_ACCOUNTING: KernelVersion = KernelVersion(5, 11);
@@ -29,6 +27,12 @@ fn read(path: &str) -> Option<String> {
 /// Major and minor version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelVersion(pub u32, pub u32);
+
+impl std::fmt::Display for KernelVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
 
 impl KernelVersion {
     /// `6.18.44-fc-v669`, `5.10.0-32-amd64`, `6.1-rc3`.
@@ -54,11 +58,10 @@ pub(super) fn version(release: Option<&str>) -> Check {
     let check = Check::ok("kernel", "the kernel programs", release);
     match KernelVersion::parse(release) {
         Some(version) if version >= SUPPORTED => check,
-        Some(version) if version >= LOADABLE => check.warn(
-            "5.15 or later is supported; 5.10 to 5.14 may work, without the identity of clients in some namespaces",
-        ),
-        Some(_) => check.fail("update to Linux 5.15 or later"),
-        None => check.warn("dbgov cannot read this version; it wants Linux 5.15 or later"),
+        Some(_) => check.fail(format!("boot Linux {SUPPORTED} or newer")),
+        None => check.warn(format!(
+            "dbgov cannot read this version; it wants Linux {SUPPORTED} or newer"
+        )),
     }
 }
 
@@ -263,8 +266,9 @@ mod tests {
         for (release, status) in [
             ("6.1.0", Status::Ok),
             ("5.15.0", Status::Ok),
-            ("5.14.21-suse", Status::Warn),
-            ("5.10.0", Status::Warn),
+            ("5.14.21-suse", Status::Ok),
+            ("5.10.0", Status::Ok),
+            ("5.9.16", Status::Fail),
             ("5.4.0", Status::Fail),
             ("4.18.0-553.el8", Status::Fail),
             ("strange", Status::Warn),

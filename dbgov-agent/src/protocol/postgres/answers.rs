@@ -283,7 +283,9 @@ impl Matcher {
             out.push(Event::Authenticated { at });
         }
         if self.queue.sync_points() > 0 && self.reach_sync_point(out) {
-            match self.queue.pop() {
+            let point = self.queue.pop();
+            self.outstanding.answered(self.queue.sync_points() == 0);
+            match point {
                 Some(Op::Query(run)) => {
                     self.finish(run, out);
                     self.names.simple_query_ran();

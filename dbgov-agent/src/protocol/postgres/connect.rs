@@ -15,6 +15,7 @@ impl Decoder {
         let room = STARTUP_HELD_BYTES_MAX.saturating_sub(self.request.startup.len());
         let (held, rest) = bytes.split_at(room.min(bytes.len()));
         self.request.startup.extend_from_slice(held);
+        self.request.passed(held.len() as u64);
         self.startup_packets(at, out);
         if rest.is_empty() || self.is_ignored() {
             return;
@@ -77,6 +78,7 @@ impl Decoder {
                 // is answered later.
                 self.matcher.started();
                 let rest = std::mem::take(&mut self.request.startup);
+                self.request.position = self.request.position.wrapping_sub(rest.len() as u64);
                 self.request_messages(at, &rest, out);
             }
             Startup::Bad(reason) => self.protocol_error(at, Direction::Request, reason, out),

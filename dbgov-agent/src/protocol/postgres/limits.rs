@@ -23,6 +23,12 @@ pub(super) const SKIPPED_NAMES_MAX: usize = 256;
 /// Silence after ReadyForQuery by which a client that pipelines is taken to be idle, nanoseconds.
 pub(super) const IDLE_NS: u64 = 1_000_000_000;
 
+/// Definitions whose answers are outstanding among which a name is looked for, to say what an Execute may run; behind a
+/// longer pipeline of definitions it is `unseen`.
+pub(super) const OUTSTANDING_MAX: usize = 256;
+/// Texts that one name may stand for while answers are outstanding; beyond, it is `unseen` as well.
+pub(super) const CANDIDATES_MAX: usize = 16;
+
 /// What one decoder may keep. The defaults bound a connection to some tens of MiB in the worst case.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -46,6 +52,8 @@ pub struct Limits {
     pub pending_bytes_max: usize,
     /// Command tags kept of one message; rows are counted beyond it.
     pub tags_max: usize,
+    /// Whether each message is told when it is complete ([`crate::protocol::Event::Request`]), for a policy.
+    pub tell_requests: bool,
 }
 
 impl Limits {
@@ -74,6 +82,7 @@ impl Default for Limits {
             pending_max: Self::PENDING_MAX,
             pending_bytes_max: Self::PENDING_BYTES_MAX,
             tags_max: Self::TAGS_MAX,
+            tell_requests: false,
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::args::Args;
 use super::limits::{IDLE_NS, Limits};
-use super::names::Names;
+use super::names::{Names, Prepared};
+use super::outstanding::Outstanding;
 use super::queue::{Op, Queue, Running, Sent};
 use super::scan;
 use super::session::Session;
@@ -35,6 +36,12 @@ pub(super) struct Matcher {
     pub(super) ready: bool,
     /// The response stream is followed.
     pub(super) response_in_step: bool,
+    /// Of the next message.
+    number: u64,
+    /// What names may stand for before the answers are there.
+    pub(super) outstanding: Outstanding,
+    /// The message that a gate refused: it makes a record though nothing answers it.
+    pub(super) refused: Option<u64>,
 }
 
 impl Matcher {
@@ -53,11 +60,16 @@ impl Matcher {
             last_response_at: 0,
             ready: false,
             response_in_step: start,
+            number: 0,
+            outstanding: Outstanding::default(),
+            refused: None,
         }
     }
 
-    pub(super) fn sent(&self, at: TimeNs) -> Sent {
+    pub(super) fn sent(&mut self, at: TimeNs) -> Sent {
+        self.number += 1;
         Sent {
+            number: self.number,
             at,
             session: self.session.facts.clone(),
         }
@@ -65,6 +77,7 @@ impl Matcher {
 
     /// The start-up packet has come: ReadyForQuery answers it as it does a Sync.
     pub(super) fn started(&mut self) {
+        self.outstanding.segment_ends();
         if self.attached {
             self.queue.push(Op::Sync);
         }
@@ -121,6 +134,7 @@ impl Matcher {
 
     /// From here on answers cannot be told to belong to what was sent: what is pending has no result.
     pub(super) fn detach(&mut self, out: &mut Vec<Event>) {
+        self.outstanding.lose_track();
         self.attached = false;
         self.skipping = false;
         self.sync_ignored = false;
@@ -152,6 +166,9 @@ impl Matcher {
                 self.names.simple_query_ran();
             }
             Op::FunctionCall(run) | Op::Execute(run) => self.emit(run, out),
+            Op::Parse {
+                statement, sent, ..
+            } if self.refused == Some(sent.number) => self.emit_parse(&statement, sent, out),
             Op::Parse {
                 name, statement, ..
             } => self.names.prepare_unconfirmed(&name, statement),
@@ -186,6 +203,7 @@ impl Matcher {
             run.result.finished_at = None;
         }
         let mut statement = Statement {
+            number: run.sent.number,
             via: run.via,
             text: run.text,
             unseen: false,
@@ -222,16 +240,18 @@ impl Matcher {
     }
 
     /// Text and parameters of a bound statement.
-    fn bound(
-        &self,
-        statement: &mut Statement,
-        prepared: Option<&super::names::Prepared>,
-        args: &Args,
-    ) {
+    fn bound(&self, statement: &mut Statement, prepared: Option<&Prepared>, args: &Args) {
         statement.text = prepared.map(|prepared| prepared.text.clone());
         statement.unseen = prepared.is_none();
         let types = prepared.map_or(&[][..], |prepared| &prepared.types);
         (statement.params, statement.params_truncated) = args.texts(types, &self.session.encoding);
+    }
+
+    /// A Parse that was refused.
+    fn emit_parse(&mut self, statement: &Prepared, sent: Sent, out: &mut Vec<Event>) {
+        let mut run = Running::new(Via::Prepare, sent);
+        run.text = Some(statement.text.clone());
+        self.emit(run, out);
     }
 
     /// A Bind that failed.

@@ -17,6 +17,7 @@ mod connect;
 mod limits;
 mod matcher;
 mod names;
+mod outstanding;
 mod plausible;
 mod queue;
 mod request;
@@ -36,6 +37,8 @@ mod tests;
 use std::sync::Arc;
 
 pub use limits::Limits;
+pub use outstanding::Candidates;
+pub use statement_text::TailTrigger;
 
 use crate::protocol::{Direction, Event, GapCause, SessionFacts, TimeNs};
 use matcher::Matcher;
@@ -58,6 +61,7 @@ pub struct Decoder {
     response: ResponseSide,
     /// Nothing more is looked at: cancel request, protocol error, or the end.
     finished: bool,
+    trigger: Option<Arc<dyn TailTrigger>>,
 }
 
 impl Decoder {
@@ -68,6 +72,7 @@ impl Decoder {
             request: RequestSide::new(start),
             response: ResponseSide::new(start),
             finished: false,
+            trigger: None,
         }
     }
 
@@ -153,12 +158,53 @@ impl Decoder {
         self.finished
     }
 
+    /// Request bytes so far, lost ones included.
+    pub fn request_position(&self) -> u64 {
+        self.request.position
+    }
+
+    /// Where the request message begins that is not yet complete: the position, if none has begun.
+    pub fn request_message_at(&self) -> u64 {
+        self.request.position.wrapping_sub(self.request.begun())
+    }
+
+    /// What looks at the bytes of a text behind its head: whether a policy could restrict what stands there.
+    pub fn set_trigger(&mut self, trigger: Option<Arc<dyn TailTrigger>>) {
+        self.trigger = trigger;
+    }
+
+    /// A gate refuses this message: the server will never have it whole.
+    pub fn refuse(&mut self, number: u64) {
+        self.matcher.refused = Some(number);
+    }
+
+    /// Whether a message before this one still waits for its answer.
+    pub fn is_answer_outstanding_before(&self, number: u64) -> bool {
+        self.matcher.is_outstanding_before(number)
+    }
+
+    /// What a prepared statement of this name may run, as far as its definitions were seen.
+    pub fn may_stand_for(&mut self, name: &str) -> Candidates {
+        self.matcher
+            .statement_candidates(&wire::name(name.as_bytes()))
+    }
+
     pub fn request_in_step(&self) -> bool {
         self.request.lost.is_none()
     }
 
     pub fn response_in_step(&self) -> bool {
         self.response.lost.is_none()
+    }
+
+    /// Whether its bytes are still looked at.
+    pub fn is_followed(&self) -> bool {
+        !self.is_ignored()
+    }
+
+    /// Whether these can be whole messages from a client whose turn it is; for bytes of a stream that is out of step.
+    pub fn looks_in_step(bytes: &[u8]) -> bool {
+        plausible::is_chain(bytes)
     }
 
     fn is_ignored(&self) -> bool {

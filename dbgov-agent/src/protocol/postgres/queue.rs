@@ -12,6 +12,7 @@ use crate::protocol::{SessionFacts, StatementResult, Status, Text, TimeNs, Via};
 /// When a message was sent and what the session was then.
 #[derive(Clone)]
 pub(super) struct Sent {
+    pub(super) number: u64,
     pub(super) at: TimeNs,
     pub(super) session: Arc<SessionFacts>,
 }

@@ -7,11 +7,11 @@ use super::Decoder;
 use super::args::Args;
 use super::names::Prepared;
 use super::plausible;
-use super::queue::{Op, Running};
+use super::queue::{Op, Running, Sent};
 use super::resync::Lost;
 use super::statement_text::{ParseBuilder, Parsed, QueryBuilder, text_of};
 use super::wire::{self, HEADER_BYTES, Reader};
-use crate::protocol::{Direction, Event, GapCause, Text, TimeNs, Via};
+use crate::protocol::{Direction, Event, GapCause, Request, Text, TimeNs, Via};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -40,6 +40,8 @@ pub(super) struct RequestSide {
     body: Option<(Body, usize)>,
     /// Bytes of the message that has begun, header included.
     begun_bytes: u64,
+    /// Bytes of the stream so far, lost ones included.
+    pub(super) position: u64,
     pub(super) lost: Option<Lost>,
     /// The server said ReadyForQuery and the client has sent nothing since.
     pub(super) client_turn: bool,
@@ -58,14 +60,25 @@ impl RequestSide {
             header_len: 0,
             body: None,
             begun_bytes: 0,
+            position: 0,
             lost: (!start).then(|| Lost::new(Some(0), GapCause::Midstream)),
             client_turn: false,
         }
     }
 
+    /// The stream goes on. A gap of any length may be claimed: the position wraps.
+    pub(super) fn passed(&mut self, bytes: u64) {
+        self.position = self.position.wrapping_add(bytes);
+    }
+
+    /// Bytes of a message or start-up packet that is not complete.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun_bytes + self.startup.len() as u64
+    }
+
     /// Gives up the message that has begun; its bytes so far.
     pub(super) fn abandon(&mut self) -> u64 {
-        let begun = self.begun_bytes + self.startup.len() as u64;
+        let begun = self.begun();
         self.phase = Phase::Messages;
         self.startup = Vec::new();
         self.header_len = 0;
@@ -81,6 +94,7 @@ impl Decoder {
         if let Some(lost) = &mut self.request.lost {
             if !(client_turn && plausible::is_chain(bytes)) {
                 lost.pass(bytes.len() as u64);
+                self.request.passed(bytes.len() as u64);
                 return;
             }
             self.request_regained(at, out);
@@ -101,11 +115,12 @@ impl Decoder {
                 body.push(piece);
                 *left -= count;
                 self.request.begun_bytes += count as u64;
-                if *left == 0
-                    && let Some((body, _)) = self.request.body.take()
-                {
+                let is_whole = *left == 0;
+                self.request.passed(count as u64);
+                if is_whole && let Some((body, _)) = self.request.body.take() {
+                    let start = self.request.position.wrapping_sub(self.request.begun_bytes);
                     self.request.begun_bytes = 0;
-                    self.request_body(at, body, out);
+                    self.request_body(at, start, body, out);
                 }
                 continue;
             }
@@ -114,6 +129,7 @@ impl Decoder {
             self.request.header[at_header..at_header + taken].copy_from_slice(&bytes[..taken]);
             self.request.header_len += taken;
             self.request.begun_bytes += taken as u64;
+            self.request.passed(taken as u64);
             bytes = &bytes[taken..];
             if self.request.header_len == HEADER_BYTES {
                 self.request.header_len = 0;
@@ -146,8 +162,10 @@ impl Decoder {
         }
         match bytes.split_at_checked(body_bytes) {
             Some((body, rest)) => {
+                let start = self.request.position.wrapping_sub(HEADER_BYTES as u64);
+                self.request.passed(body_bytes as u64);
                 self.request.begun_bytes = 0;
-                self.request_message(at, kind, body, out);
+                self.request_message(at, start, kind, body, out);
                 rest
             }
             None => {
@@ -160,8 +178,14 @@ impl Decoder {
     fn begin_body(&self, kind: u8) -> Body {
         let limits = &self.matcher.limits;
         match kind {
-            b'Q' => Body::Query(QueryBuilder::new(limits.statement_bytes_max)),
-            b'P' => Body::Parse(Box::new(ParseBuilder::new(limits.statement_bytes_max))),
+            b'Q' => Body::Query(QueryBuilder::new(
+                limits.statement_bytes_max,
+                self.trigger.clone(),
+            )),
+            b'P' => Body::Parse(Box::new(ParseBuilder::new(
+                limits.statement_bytes_max,
+                self.trigger.clone(),
+            ))),
             b'B' => Body::Args(kind, Args::bind(limits)),
             b'F' => Body::Args(kind, Args::function_call(limits)),
             b'd' | b'p' => Body::Skip,
@@ -169,36 +193,43 @@ impl Decoder {
         }
     }
 
-    /// A message that came in pieces is complete.
-    fn request_body(&mut self, at: TimeNs, body: Body, out: &mut Vec<Event>) {
+    /// A message that came in pieces is complete; it began at `start`.
+    fn request_body(&mut self, at: TimeNs, start: u64, body: Body, out: &mut Vec<Event>) {
         let encoding = &self.matcher.session.encoding;
         match body {
             Body::Query(builder) => {
                 let text = builder.finish(encoding);
-                self.query(at, text, out);
+                self.query(at, start, text, out);
             }
             Body::Parse(builder) => {
                 let parsed = builder.finish(encoding);
-                self.parse(at, parsed, out);
+                self.parse(at, start, parsed, out);
             }
-            Body::Args(kind, args) => self.args(at, kind, args, out),
-            Body::Short(kind, bytes) => self.request_message(at, kind, &bytes, out),
+            Body::Args(kind, args) => self.args(at, start, kind, args, out),
+            Body::Short(kind, bytes) => self.request_message(at, start, kind, &bytes, out),
             Body::Skip => {}
         }
     }
 
-    fn request_message(&mut self, at: TimeNs, kind: u8, body: &[u8], out: &mut Vec<Event>) {
+    fn request_message(
+        &mut self,
+        at: TimeNs,
+        start: u64,
+        kind: u8,
+        body: &[u8],
+        out: &mut Vec<Event>,
+    ) {
         let text_max = self.matcher.limits.statement_bytes_max;
         let encoding = &self.matcher.session.encoding;
         match kind {
             b'Q' => {
                 let end = wire::nul(body).unwrap_or(body.len());
-                let text = text_of(&body[..end], text_max, encoding);
-                self.query(at, text, out);
+                let text = text_of(&body[..end], text_max, &self.trigger, encoding);
+                self.query(at, start, text, out);
             }
             b'P' => {
-                let parsed = Parsed::read(body, text_max, encoding);
-                self.parse(at, parsed, out);
+                let parsed = Parsed::read(body, text_max, &self.trigger, encoding);
+                self.parse(at, start, parsed, out);
             }
             b'B' | b'F' => {
                 let mut args = match kind {
@@ -206,9 +237,9 @@ impl Decoder {
                     _ => Args::function_call(&self.matcher.limits),
                 };
                 args.push(body);
-                self.args(at, kind, args, out);
+                self.args(at, start, kind, args, out);
             }
-            b'E' => self.execute(at, body, out),
+            b'E' => self.execute(at, start, body, out),
             b'D' | b'C' => {
                 let mut reader = Reader(body);
                 let of_portal = reader.u8() == Some(b'P');
@@ -224,7 +255,10 @@ impl Decoder {
                 };
                 self.matcher.push(at, op, out);
             }
-            b'S' => self.matcher.push(at, Op::Sync, out),
+            b'S' => {
+                self.matcher.outstanding.segment_ends();
+                self.matcher.push(at, Op::Sync, out);
+            }
             b'c' | b'f' => self.matcher.push(at, Op::CopyEnd, out),
             b'X' => self.matcher.push(at, Op::Terminate(at), out),
             // Flush asks for nothing; CopyData is counted by its header; passwords are nobody's business.
@@ -232,26 +266,45 @@ impl Decoder {
         }
     }
 
-    fn query(&mut self, at: TimeNs, text: Arc<Text>, out: &mut Vec<Event>) {
+    fn query(&mut self, at: TimeNs, start: u64, text: Arc<Text>, out: &mut Vec<Event>) {
         let via = match self.matcher.session.facts.replication {
             true => Via::Replication,
             false => Via::Simple,
         };
         let mut run = Running::new(via, self.matcher.sent(at));
+        if self.matcher.limits.tell_requests {
+            let request = Request {
+                texts: vec![text.clone()],
+                text_at: Some(start.wrapping_add(HEADER_BYTES as u64)),
+                ..self.asked(via, start, &run.sent)
+            };
+            out.push(Event::Request(Box::new(request)));
+            self.matcher.queried_by_client(&text);
+        }
         run.text = Some(text);
         self.matcher.push(at, Op::Query(run), out);
     }
 
-    fn parse(&mut self, at: TimeNs, parsed: Parsed, out: &mut Vec<Event>) {
+    fn parse(&mut self, at: TimeNs, start: u64, parsed: Parsed, out: &mut Vec<Event>) {
+        let sent = self.matcher.sent(at);
+        if self.matcher.limits.tell_requests {
+            let request = Request {
+                texts: vec![parsed.text.clone()],
+                text_at: Some(start.wrapping_add(HEADER_BYTES as u64 + parsed.name_bytes + 1)),
+                ..self.asked(Via::Prepare, start, &sent)
+            };
+            out.push(Event::Request(Box::new(request)));
+            self.matcher.outstanding.prepare(&parsed.name, &parsed.text);
+        }
         let statement = Arc::new(Prepared {
             text: parsed.text,
             types: parsed.types,
         });
-        let sent = self.matcher.sent(at);
+        let name = parsed.name;
         self.matcher.push(
             at,
             Op::Parse {
-                name: parsed.name,
+                name,
                 statement,
                 sent,
             },
@@ -259,14 +312,26 @@ impl Decoder {
         );
     }
 
-    fn args(&mut self, at: TimeNs, kind: u8, args: Box<Args>, out: &mut Vec<Event>) {
+    fn args(&mut self, at: TimeNs, start: u64, kind: u8, args: Box<Args>, out: &mut Vec<Event>) {
         let sent = self.matcher.sent(at);
+        let tell = self.matcher.limits.tell_requests;
         let op = if kind == b'B' {
+            if tell {
+                self.matcher.bound_by_client(&args);
+            }
             Op::Bind {
                 args: Arc::from(args),
                 sent,
             }
         } else {
+            if tell {
+                let request = Request {
+                    function_oid: Some(args.function_oid),
+                    ..self.asked(Via::FunctionCall, start, &sent)
+                };
+                out.push(Event::Request(Box::new(request)));
+                self.matcher.outstanding.segment_ends();
+            }
             let mut run = Running::new(Via::FunctionCall, sent);
             run.args = Some(args);
             Op::FunctionCall(run)
@@ -274,12 +339,37 @@ impl Decoder {
         self.matcher.push(at, op, out);
     }
 
-    fn execute(&mut self, at: TimeNs, body: &[u8], out: &mut Vec<Event>) {
+    fn execute(&mut self, at: TimeNs, start: u64, body: &[u8], out: &mut Vec<Event>) {
         let mut reader = Reader(body);
         let mut run = Running::new(Via::Execute, self.matcher.sent(at));
         run.portal = wire::name(reader.cstr().unwrap_or_default());
         run.max_rows = reader.u32().unwrap_or(0);
+        if self.matcher.limits.tell_requests {
+            let candidates = self.matcher.portal_candidates(&run.portal);
+            let request = Request {
+                texts: candidates.texts,
+                unseen: candidates.unseen,
+                ..self.asked(Via::Execute, start, &run.sent)
+            };
+            out.push(Event::Request(Box::new(request)));
+        }
         self.matcher.push(at, Op::Execute(run), out);
+    }
+
+    /// The message that is now complete.
+    fn asked(&self, via: Via, start: u64, sent: &Sent) -> Request {
+        Request {
+            number: sent.number,
+            at: sent.at,
+            via,
+            texts: Vec::new(),
+            unseen: false,
+            function_oid: None,
+            start,
+            end: self.request.position,
+            text_at: None,
+            session: sent.session.clone(),
+        }
     }
 }
 

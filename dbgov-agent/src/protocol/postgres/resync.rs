@@ -56,6 +56,7 @@ impl Decoder {
         out: &mut Vec<Event>,
     ) {
         let begun = self.request.abandon();
+        self.request.passed(bytes.unwrap_or(0));
         self.request.client_turn = false;
         match &mut self.request.lost {
             Some(lost) => lost.add(bytes, cause),

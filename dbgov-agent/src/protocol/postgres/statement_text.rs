@@ -9,6 +9,15 @@ use super::text::ClientEncoding;
 use super::wire::{Name, Reader, nul};
 use crate::protocol::Text;
 
+/// Looks at the bytes of a text of which only the head is kept.
+pub trait TailTrigger: Send + Sync {
+    /// The state before a text.
+    fn start(&self) -> u16;
+    /// The state after these bytes.
+    fn run(&self, state: u16, bytes: &[u8]) -> u16;
+    fn is_hit(&self, state: u16) -> bool;
+}
+
 /// A text that comes in pieces.
 pub(super) struct TextBuilder {
     head: Vec<u8>,
@@ -16,15 +25,20 @@ pub(super) struct TextBuilder {
     bytes_max: usize,
     /// Over all bytes so far, from the moment there are more than are kept.
     hash: Option<Sha256>,
+    trigger: Option<(Arc<dyn TailTrigger>, u16)>,
 }
 
 impl TextBuilder {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(bytes_max: usize, trigger: Option<Arc<dyn TailTrigger>>) -> Self {
         TextBuilder {
             head: Vec::new(),
             bytes: 0,
             bytes_max,
             hash: None,
+            trigger: trigger.map(|trigger| {
+                let start = trigger.start();
+                (trigger, start)
+            }),
         }
     }
 
@@ -33,9 +47,16 @@ impl TextBuilder {
         let room = self.bytes_max - self.head.len();
         if self.hash.is_none() && piece.len() > room {
             self.hash = Some(Sha256::new_with_prefix(&self.head));
+            // A word may begin in the head and end behind it.
+            if let Some((trigger, state)) = &mut self.trigger {
+                *state = trigger.run(*state, &self.head);
+            }
         }
         if let Some(hash) = &mut self.hash {
             hash.update(piece);
+            if let Some((trigger, state)) = &mut self.trigger {
+                *state = trigger.run(*state, piece);
+            }
         }
         self.head.extend_from_slice(&piece[..piece.len().min(room)]);
     }
@@ -45,11 +66,17 @@ impl TextBuilder {
             None => encoding.decode(&self.head),
             Some(_) => encoding.decode_head(&self.head),
         };
+        let tail_hit = self.hash.is_some()
+            && self.trigger.is_none_or(|(trigger, state)| {
+                // A word may end with the text.
+                trigger.is_hit(trigger.run(state, &[0]))
+            });
         Arc::new(Text {
             text: text.into_boxed_str(),
             bytes: self.bytes,
             truncated: self.hash.is_some(),
             lossy,
+            tail_hit,
             sha256: self.hash.map(|hash| hash.finalize().into()),
             encoding: (!encoding.is_utf8()).then(|| encoding.name().clone()),
         })
@@ -57,9 +84,14 @@ impl TextBuilder {
 }
 
 /// A text that lies before us whole.
-pub(super) fn text_of(bytes: &[u8], bytes_max: usize, encoding: &ClientEncoding) -> Arc<Text> {
+pub(super) fn text_of(
+    bytes: &[u8],
+    bytes_max: usize,
+    trigger: &Option<Arc<dyn TailTrigger>>,
+    encoding: &ClientEncoding,
+) -> Arc<Text> {
     if bytes.len() > bytes_max {
-        let mut builder = TextBuilder::new(bytes_max);
+        let mut builder = TextBuilder::new(bytes_max, trigger.clone());
         builder.push(bytes);
         return builder.finish(encoding);
     }
@@ -69,6 +101,7 @@ pub(super) fn text_of(bytes: &[u8], bytes_max: usize, encoding: &ClientEncoding)
         bytes: bytes.len() as u64,
         truncated: false,
         lossy,
+        tail_hit: false,
         sha256: None,
         encoding: (!encoding.is_utf8()).then(|| encoding.name().clone()),
     })
@@ -81,9 +114,9 @@ pub(super) struct QueryBuilder {
 }
 
 impl QueryBuilder {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(bytes_max: usize, trigger: Option<Arc<dyn TailTrigger>>) -> Self {
         QueryBuilder {
-            text: TextBuilder::new(bytes_max),
+            text: TextBuilder::new(bytes_max, trigger),
             ended: false,
         }
     }
@@ -105,6 +138,8 @@ impl QueryBuilder {
 /// What a Parse message says.
 pub(super) struct Parsed {
     pub(super) name: Name,
+    /// Length of the name on the wire without its terminator.
+    pub(super) name_bytes: u64,
     pub(super) text: Arc<Text>,
     /// Parameter types the client declared; 0 leaves one to the server.
     pub(super) types: Vec<u32>,
@@ -112,10 +147,15 @@ pub(super) struct Parsed {
 
 impl Parsed {
     /// A Parse body that lies before us whole.
-    pub(super) fn read(body: &[u8], bytes_max: usize, encoding: &ClientEncoding) -> Self {
+    pub(super) fn read(
+        body: &[u8],
+        bytes_max: usize,
+        trigger: &Option<Arc<dyn TailTrigger>>,
+        encoding: &ClientEncoding,
+    ) -> Self {
         let mut reader = Reader(body);
         let Some(name) = reader.cstr() else {
-            return Self::read(&[0], bytes_max, encoding);
+            return Self::read(&[0], bytes_max, trigger, encoding);
         };
         let text = match reader.cstr() {
             Some(text) => text,
@@ -123,7 +163,8 @@ impl Parsed {
         };
         Parsed {
             name: super::wire::name(name),
-            text: text_of(text, bytes_max, encoding),
+            name_bytes: name.len() as u64,
+            text: text_of(text, bytes_max, trigger, encoding),
             types: read_types(reader.0),
         }
     }
@@ -149,16 +190,19 @@ pub(super) struct ParseBuilder {
     /// Strings that have ended so far.
     ended: u8,
     name: Vec<u8>,
+    /// Length of the name on the wire.
+    name_bytes: u64,
     text: TextBuilder,
     types: Vec<u8>,
 }
 
 impl ParseBuilder {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(bytes_max: usize, trigger: Option<Arc<dyn TailTrigger>>) -> Self {
         ParseBuilder {
             ended: 0,
             name: Vec::new(),
-            text: TextBuilder::new(bytes_max),
+            name_bytes: 0,
+            text: TextBuilder::new(bytes_max, trigger),
             types: Vec::new(),
         }
     }
@@ -168,6 +212,7 @@ impl ParseBuilder {
             let end = nul(piece);
             let part = &piece[..end.unwrap_or(piece.len())];
             if self.ended == 0 {
+                self.name_bytes += part.len() as u64;
                 let room = NAME_BYTES_MAX - self.name.len();
                 self.name.extend_from_slice(&part[..part.len().min(room)]);
             } else {
@@ -190,6 +235,7 @@ impl ParseBuilder {
             } else {
                 self.name.into()
             },
+            name_bytes: self.name_bytes,
             text: self.text.finish(encoding),
             types: read_types(&self.types),
         }

@@ -191,6 +191,7 @@ fn a_prepared_statement_is_found_by_its_address() {
             text: sql.into(),
             bytes: sql.len() as u64,
             truncated: false,
+            tail_hit: false,
             lossy: false,
             sha256: None,
             encoding: None,

@@ -1,7 +1,11 @@
 //! Statements and what they are: each line is a text, and what its facts must be.
 
 mod cache;
+mod code;
+mod corpus;
 mod hostile;
+mod readings;
+mod session;
 mod tokens;
 mod utilities;
 
@@ -40,6 +44,45 @@ fn line(facts: &Facts) -> String {
 fn check_all(cases: &[(&str, &str)]) {
     for (text, expected) in cases {
         check(text, expected);
+    }
+}
+
+/// Effects as `verb object`, with `?` for uncertain ones, `!` for all rows, `@` for the server's files, `~` for dynamic
+/// code.
+fn effects_of(facts: &Facts) -> Vec<String> {
+    let name = |effect: &Effect| {
+        let mut name = effect.verb.to_string();
+        if let Some(object) = &effect.object {
+            name = format!("{name} {object}");
+        }
+        for (flag, sign) in [
+            (effect.uncertain, '?'),
+            (effect.missing_where, '!'),
+            (effect.server_side, '@'),
+            (effect.dynamic, '~'),
+        ] {
+            if flag {
+                name.push(sign);
+            }
+        }
+        name
+    };
+    facts.effects.iter().map(name).collect()
+}
+
+fn effects(text: &str) -> String {
+    effects_of(&facts(text, Dialect::Postgres, false)).join(", ")
+}
+
+/// Each line: a text, and its effects in any order.
+fn check_effects(cases: &[(&str, &str)]) {
+    let sorted = |list: &str| {
+        let mut items: Vec<String> = list.split(", ").map(str::to_owned).collect();
+        items.sort();
+        items
+    };
+    for (text, expected) in cases {
+        assert_eq!(sorted(&effects(text)), sorted(expected), "{text}");
     }
 }
 
@@ -88,7 +131,10 @@ fn queries() {
             "SELECT * FROM my_function(1) f, generate_series(1, 3)",
             "1 ok select,call -",
         ),
-        ("SELECT pg_read_file('/etc/passwd')", "1 ok select,call -"),
+        (
+            "SELECT pg_read_file('/etc/passwd')",
+            "1 ok select,call - server_side",
+        ),
         (
             "SELECT dblink('', 'DROP TABLE x')",
             "1 ok select,call,unknown -",
@@ -270,6 +316,30 @@ fn conditions_true_for_every_row() {
         "$$a$$ = 'a'",
         "U&'\\0061' = 'a'",
         "1 OPERATOR(pg_catalog.=) 1",
+        "coalesce(NULL, true)",
+        "coalesce(true, id = 1)",
+        "CASE WHEN 1 = 1 THEN true ELSE false END",
+        "CASE 1 WHEN 2 THEN false ELSE true END",
+        "t.id = id",
+        "lower(name) = lower(name)",
+        "id + 1 = (id + 1)",
+        "id::text = id::text",
+        "$1 = $1",
+        "(id IS NULL) IS NOT NULL",
+        "id > 5 OR id <= 5",
+        "id = 5 OR NOT id = 5",
+        "'abc' LIKE 'a%c'",
+        "name ~ '.*'",
+        "1 = ANY (ARRAY[1, 2])",
+        "'a' || 'b' = 'ab'",
+        "5 % 2 = 1",
+        "E'\\x61' = 'a'",
+        "'a' COLLATE \"C\" = 'a'",
+        "2 BETWEEN SYMMETRIC 1 AND 3",
+        "name = 'x' OR 'x' LIKE '_'",
+        "((1 BETWEEN 0 AND 2) BETWEEN false AND true) BETWEEN false AND true",
+        "NULL ISNULL",
+        "1 NOTNULL",
     ] {
         check(
             &format!("DELETE FROM t WHERE {condition}"),
@@ -308,6 +378,18 @@ fn conditions_true_for_every_row() {
         "'f'",
         "id BETWEEN 1 AND 2",
         "random() < 1",
+        "random() = random()",
+        "lower(name) = lower(other)",
+        "id + 1 = id + 2",
+        "coalesce(id, 1) = 1",
+        "u.id = id",
+        "id > 5 OR id < 5",
+        "'abc' LIKE 'b%'",
+        "name ~ 'a'",
+        "$1 = $2",
+        "a[1] = a[2]",
+        "1 BETWEEN 2 AND 3",
+        "CASE WHEN id = 1 THEN true END",
     ] {
         let verbs = if condition.contains("SELECT") {
             "delete,select"

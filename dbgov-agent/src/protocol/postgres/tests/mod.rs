@@ -2,6 +2,7 @@
 
 mod golden;
 mod hostile;
+mod requests;
 mod split;
 mod step;
 
@@ -200,7 +201,7 @@ pub(super) fn run_in_pieces(steps: &[Step], piece_bytes: usize) -> Vec<Event> {
 pub(super) fn lines(events: &[Event]) -> Vec<String> {
     let told = events
         .iter()
-        .filter(|event| !matches!(event, Event::Session { .. }));
+        .filter(|event| !matches!(event, Event::Session { .. } | Event::Request(_)));
     told.map(|event| match event {
         Event::Statement(statement) => line(statement),
         Event::Authenticated { .. } => "authenticated".into(),
@@ -220,7 +221,7 @@ pub(super) fn lines(events: &[Event]) -> Vec<String> {
             format!("gap {direction:?} {bytes:?} {}", cause.name())
         }
         Event::Terminate { .. } => "terminate".into(),
-        Event::Session { .. } => String::new(),
+        Event::Session { .. } | Event::Request(_) => String::new(),
     })
     .collect()
 }

@@ -1,22 +1,39 @@
 //! Loads the kernel programs, attaches them to the cgroup v2 root and owns their maps.
+//!
+//! ```text
+//! mod.rs    the running programs: governed ports, counters, their end
+//! load.rs   the object into the kernel
+//! attach.rs programs to hooks, new ones in place of a former agent's
+//! pin.rs    what outlives the agent, under bpffs
+//! gate.rs   what the agent tells the gate, and reads from it
+//! ```
+
+mod attach;
+mod gate;
+mod load;
+mod pin;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray, RingBuf};
-use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSockAddr, SockOps};
-use aya::programs::{CgroupSkbAttachType, ProgramError};
-use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya::programs::ProgramError;
+use aya::{Ebpf, EbpfError};
 use aya_log::EbpfLogger;
 use dbgov_common::{ConnState, KernelCounters, PORT_BITMAP_WORDS, conn};
+
+pub use gate::{AgentState, GateStatus, gate_status};
+pub use load::{kernel_release, kernel_version, sock_ops_tells_netns};
+pub use pin::{PinError, Removed, gate_off};
 
 /// Smallest ring for packets, bytes: a few of the largest packets.
 pub const PACKET_RING_BYTES_MIN: u32 = 1 << 20;
 /// Largest: the ring is kernel memory, and a longer stall than this holds is better recorded as a gap.
 pub const PACKET_RING_BYTES_MAX: u32 = 512 << 20;
 
-#[cfg(dbgov_bpf_object)]
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DBGOV_BPF_OBJECT"));
+/// (major, minor) of the oldest kernel on which `cargo xtask kernels` has seen everything work. It needs ring buffers
+/// (5.8) and socket cookies in all hooks, and tail calls beside function calls (5.10).
+pub const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
@@ -34,7 +51,14 @@ pub enum KernelError {
         source: std::io::Error,
     },
     #[error(
-        "this kernel ({release}) refuses the kernel program {program}: {source}; Linux 5.15 or newer is needed (DBGOV_LOG=debug shows the verifier's words)"
+        "this kernel ({release}) is too old: boot Linux {}.{} or newer ({source})", OLDEST_KERNEL.0, OLDEST_KERNEL.1
+    )]
+    TooOld {
+        release: String,
+        source: Box<KernelError>,
+    },
+    #[error(
+        "this kernel ({release}) refuses the kernel program {program}: {source} (DBGOV_LOG=debug shows the verifier's words)"
     )]
     Load {
         program: &'static str,
@@ -55,6 +79,8 @@ pub enum KernelError {
     },
     #[error("the kernel object has no {0}; build again with `cargo xtask build`")]
     Missing(&'static str),
+    #[error(transparent)]
+    Pin(#[from] PinError),
 }
 
 /// What the caller chooses at load time.
@@ -65,11 +91,22 @@ pub struct LoadOptions {
     pub packet_ring_bytes: u32,
     /// Let the kernel programs write debug lines (they cost time on the packet path).
     pub debug: bool,
+    /// Directory for pins, on a bpffs.
+    pub bpffs: PathBuf,
+    /// Pin programs and maps there, so that the gate outlives the agent, and adopt what a former agent left. Without,
+    /// what such an agent left is taken away.
+    pub pin: bool,
 }
 
-/// The loaded programs. Dropping it detaches them.
+/// The loaded programs. Dropping it detaches them, but for what is pinned.
 pub struct Kernel {
     ebpf: Ebpf,
+    cgroup: File,
+    /// Where programs and maps are pinned, while they are.
+    pinned: Option<pin::Pins>,
+    /// What attaches the programs, where no pin does.
+    links: Vec<attach::Link>,
+    gate: gate::GateMaps,
     ports: Array<MapData, u64>,
     conns: HashMap<MapData, u64, ConnState>,
     counters: PerCpuArray<MapData, KernelCounters>,
@@ -87,28 +124,54 @@ pub struct Rings {
 
 impl Kernel {
     pub fn load(options: &LoadOptions) -> Result<(Kernel, Rings), KernelError> {
+        Kernel::load_here(options).map_err(|error| blame(error, kernel_version()))
+    }
+
+    fn load_here(options: &LoadOptions) -> Result<(Kernel, Rings), KernelError> {
         let cgroup = File::open(&options.cgroup_root).map_err(|source| KernelError::Cgroup {
             path: options.cgroup_root.clone(),
             source,
         })?;
-        let mut ebpf = load_object(options)?;
+        let pinned = if options.pin {
+            Some(pin::Pins::prepare(
+                &options.bpffs,
+                options.packet_ring_bytes,
+            )?)
+        } else {
+            None
+        };
+        let mut ebpf = load::object(options, pinned.as_ref())?;
         let logger = if options.debug {
             EbpfLogger::init(&mut ebpf).ok()
         } else {
             None
         };
-        attach(&mut ebpf, &cgroup)?;
-        let egress = egress_tail_call(&mut ebpf)?;
+        load::programs(&mut ebpf)?;
+        let egress = load::egress_tail_call(&mut ebpf)?;
+        let gate = gate::GateMaps::take(&mut ebpf, pinned.as_ref())?;
+        let ports: Array<_, u64> = take(&mut ebpf, "PORTS", Array::try_from)?;
+        // Last: from here on packets run through the programs, and all they look at is in place.
+        let links = attach::attach(&mut ebpf, &cgroup, pinned.as_ref())?;
+        match &pinned {
+            Some(pins) => pins.remove_other_layouts(),
+            None => take_stale_away(&options.bpffs),
+        }
         let rings = Rings {
             packets: take(&mut ebpf, "PACKETS", RingBuf::try_from)?,
             control: take(&mut ebpf, "CONTROL", RingBuf::try_from)?,
         };
         let kernel = Kernel {
-            ports: take(&mut ebpf, "PORTS", Array::try_from)?,
+            cgroup,
+            pinned,
+            links,
+            gate,
+            bitmap: (0..PORT_BITMAP_WORDS)
+                .map(|index| ports.get(&index, 0).unwrap_or(0))
+                .collect(),
+            ports,
             conns: take(&mut ebpf, "CONNS", HashMap::try_from)?,
             counters: take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
             _egress: egress,
-            bitmap: vec![0; PORT_BITMAP_WORDS as usize],
             logger,
             ebpf,
         };
@@ -149,6 +212,7 @@ impl Kernel {
     /// Forgets a connection whose end the kernel could not tell (joined mid-stream).
     pub fn forget(&mut self, cookie: u64) {
         let _ = self.conns.remove(&cookie);
+        self.gate.forget(cookie);
     }
 
     pub fn connection(&self, cookie: u64) -> Option<ConnState> {
@@ -173,7 +237,13 @@ impl Kernel {
             sum.conns_full += cpu.conns_full;
             sum.unparsed_packets += cpu.unparsed_packets;
             sum.unframed += cpu.unframed;
-            sum.response_records += cpu.response_records;
+            sum.response_record_bytes += cpu.response_record_bytes;
+            sum.gate_held += cpu.gate_held;
+            sum.gate_released += cpu.gate_released;
+            sum.gate_dropped += cpu.gate_dropped;
+            sum.gate_lock_missed += cpu.gate_lock_missed;
+            sum.gate_down_passed += cpu.gate_down_passed;
+            sum.gate_down_held += cpu.gate_down_held;
         }
         sum
     }
@@ -187,23 +257,36 @@ impl Kernel {
             .collect()
     }
 
-    /// Takes the hooks away; the rings keep what they hold.
+    /// Takes the hooks away, pinned ones too; the rings keep what they hold.
     pub fn detach(&mut self) {
-        use aya::programs::Program;
-        for (name, program) in self.ebpf.programs_mut() {
-            let done = match program {
-                Program::CgroupSkb(program) => program.unload(),
-                Program::CgroupSockAddr(program) => program.unload(),
-                Program::SockOps(program) => program.unload(),
-                _ => Ok(()),
-            };
-            // Not loaded at all is what is wanted; anything else ends with the process.
-            if let Err(error) = done
-                && !matches!(error, ProgramError::NotLoaded)
-            {
-                tracing::warn!(%error, program = name, "kernel program not detached");
-            }
+        if let Some(pins) = self.pinned.take() {
+            pins.remove();
         }
+        self.links.clear();
+    }
+
+    /// Ends the agent and leaves what is pinned: the gate goes on without it, as [`GateConfig::closed`] says.
+    ///
+    /// [`GateConfig::closed`]: dbgov_common::gate::GateConfig
+    pub fn leave(self) {
+        // Our descriptors are closed; pins are references of their own.
+        drop(self);
+    }
+
+    /// Switches the gate off and removes the pins; the programs go on as observers until this is dropped.
+    pub fn take_away(&mut self) -> Result<(), KernelError> {
+        self.gate.switch_off()?;
+        let Some(pins) = self.pinned.take() else {
+            return Ok(());
+        };
+        self.links = attach::keep(&mut self.ebpf, &self.cgroup, &pins)?;
+        pins.remove();
+        Ok(())
+    }
+
+    /// Whether programs and maps outlive this process.
+    pub fn is_pinned(&self) -> bool {
+        self.pinned.is_some()
     }
 
     /// Passes what the programs logged to the agent's log.
@@ -214,175 +297,37 @@ impl Kernel {
     }
 }
 
-#[cfg(not(dbgov_bpf_object))]
-fn load_object(_options: &LoadOptions) -> Result<Ebpf, KernelError> {
-    let _ = EbpfLoader::new;
-    Err(KernelError::NoObject)
+/// The programs as they stand in the object, for the tests.
+pub fn carries_programs() -> bool {
+    cfg!(dbgov_bpf_object)
 }
 
-#[cfg(dbgov_bpf_object)]
-fn load_object(options: &LoadOptions) -> Result<Ebpf, KernelError> {
-    let sock_ops_has_netns_cookie = u8::from(sock_ops_tells_netns());
-    let skb_has_netns_cookie = u8::from(kernel_at_least(6, 15));
-    let log_level: u8 = if options.debug {
-        aya_log::Level::Debug as u8
-    } else {
-        0
-    };
-    EbpfLoader::new()
-        .map_max_entries("PACKETS", options.packet_ring_bytes)
-        .override_global(
-            "SOCK_OPS_HAS_NETNS_COOKIE",
-            &sock_ops_has_netns_cookie,
-            true,
-        )
-        .override_global("SKB_HAS_NETNS_COOKIE", &skb_has_netns_cookie, true)
-        .override_global(aya_log::LEVEL, &log_level, false)
-        .load(OBJECT)
-        .map_err(|error| {
-            if denied(&error) {
-                KernelError::NotPermitted(error.into())
-            } else {
-                KernelError::Object(error)
-            }
-        })
-}
-
-/// EPERM anywhere in the chain of causes.
-fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|e| e.raw_os_error() == Some(libc::EPERM))
-        {
-            return true;
+/// What a former agent left must not gate behind the back of one that only observes.
+fn take_stale_away(bpffs: &Path) {
+    match gate_off(bpffs) {
+        Ok(removed) if removed.links > 0 => {
+            tracing::warn!(bpffs = %bpffs.display(), "a gate that a former agent left pinned was taken away: this agent only observes");
         }
-        next = error.source();
-    }
-    false
-}
-
-/// (major, minor) of the running kernel.
-pub fn kernel_version() -> Option<(u32, u32)> {
-    let release = kernel_release();
-    let mut parts = release.split(|c: char| !c.is_ascii_digit());
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-pub fn kernel_release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease")
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
-}
-
-/// Whether the programs can tell the network namespace of an established socket (Linux 6.1).
-pub fn sock_ops_tells_netns() -> bool {
-    kernel_at_least(6, 1)
-}
-
-fn kernel_at_least(major: u32, minor: u32) -> bool {
-    kernel_version().is_some_and(|version| version >= (major, minor))
-}
-
-fn attach(ebpf: &mut Ebpf, cgroup: &File) -> Result<(), KernelError> {
-    // Order: who connects is known before the first packet is seen.
-    for name in ["dbgov_connect4", "dbgov_connect6"] {
-        let program: &mut CgroupSockAddr = program(ebpf, name)?;
-        program.load().map_err(|e| load_error(name, e))?;
-        program
-            .attach(cgroup, CgroupAttachMode::Single)
-            .map_err(|source| KernelError::Attach {
-                program: name,
-                source,
-            })?;
-    }
-    let name = "dbgov_sock_ops";
-    let sock_ops: &mut SockOps = program(ebpf, name)?;
-    sock_ops.load().map_err(|e| load_error(name, e))?;
-    sock_ops
-        .attach(cgroup, CgroupAttachMode::Single)
-        .map_err(|source| KernelError::Attach {
-            program: name,
-            source,
-        })?;
-    let packet_hooks = [
-        (egress_walk(), None),
-        (egress(), Some(CgroupSkbAttachType::Egress)),
-        ("dbgov_ingress", Some(CgroupSkbAttachType::Ingress)),
-    ];
-    for (name, hook) in packet_hooks {
-        let program: &mut CgroupSkb = program(ebpf, name)?;
-        program.load().map_err(|e| load_error(name, e))?;
-        if let Some(hook) = hook {
-            program
-                .attach(cgroup, hook, CgroupAttachMode::Single)
-                .map_err(|source| KernelError::Attach {
-                    program: name,
-                    source,
-                })?;
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(%error, "a gate that a former agent left pinned may still be there")
         }
     }
-    Ok(())
 }
 
-/// bpf_loop came with Linux 5.17.
-fn egress() -> &'static str {
-    if kernel_at_least(5, 17) {
-        "dbgov_egress"
-    } else {
-        "dbgov_egress_bounded"
-    }
-}
-
-/// The program that walks over the rest of a response packet.
-fn egress_walk() -> &'static str {
-    if kernel_at_least(5, 17) {
-        "dbgov_egress_walk"
-    } else {
-        "dbgov_egress_walk_bounded"
-    }
-}
-
-fn load_error(program: &'static str, source: ProgramError) -> KernelError {
-    if denied(&source) {
-        return KernelError::NotPermitted(source.into());
-    }
-    // The verifier's reasoning fills screens: for those who ask.
-    if let ProgramError::LoadError {
-        io_error,
-        verifier_log,
-    } = source
-    {
-        tracing::debug!(program, "{verifier_log}");
-        return KernelError::Load {
-            program,
+/// What an old kernel refuses, it refuses for its age. It is tried all the same: distributions give old releases newer
+/// features.
+fn blame(error: KernelError, version: Option<(u32, u32)>) -> KernelError {
+    use KernelError::{Attach, Load, Map, Object};
+    let refused = matches!(error, Load { .. } | Attach { .. } | Object(_) | Map { .. });
+    if refused && version.is_some_and(|version| version < OLDEST_KERNEL) {
+        KernelError::TooOld {
             release: kernel_release(),
-            source: io_error,
-        };
+            source: Box::new(error),
+        }
+    } else {
+        error
     }
-    let source = std::io::Error::other(source);
-    KernelError::Load {
-        program,
-        release: kernel_release(),
-        source,
-    }
-}
-
-fn egress_tail_call(ebpf: &mut Ebpf) -> Result<ProgramArray<MapData>, KernelError> {
-    let mut map: ProgramArray<MapData> = take(ebpf, "EGRESS", ProgramArray::try_from)?;
-    let name = egress_walk();
-    let program: &mut CgroupSkb = program(ebpf, name)?;
-    let fd = program.fd().map_err(|source| KernelError::Attach {
-        program: name,
-        source,
-    })?;
-    map.set(0, fd, 0).map_err(|source| KernelError::Map {
-        name: "EGRESS",
-        source,
-    })?;
-    Ok(map)
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
@@ -392,7 +337,7 @@ where
     let program = ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
     program
         .try_into()
-        .map_err(|source| load_error(name, source))
+        .map_err(|source| load::error(name, source))
 }
 
 fn take<T>(
@@ -404,7 +349,23 @@ fn take<T>(
     wrap(map).map_err(|source| KernelError::Map { name, source })
 }
 
-/// The programs as they stand in the object, for the tests.
-pub fn carries_programs() -> bool {
-    cfg!(dbgov_bpf_object)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_kernel_is_told_what_it_needs() {
+        let refusal = || KernelError::Map {
+            name: "PACKETS",
+            source: aya::maps::MapError::KeyNotFound,
+        };
+        let told = blame(refusal(), Some((5, 9))).to_string();
+        assert!(told.contains("too old: boot Linux 5.10 or newer"), "{told}");
+        for new in [Some((5, 10)), Some((6, 1)), None] {
+            assert!(matches!(blame(refusal(), new), KernelError::Map { .. }));
+        }
+        // Not the kernel's fault, and a newer one would not help.
+        let other = blame(KernelError::NoObject, Some((4, 18)));
+        assert!(matches!(other, KernelError::NoObject));
+    }
 }

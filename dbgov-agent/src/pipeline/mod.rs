@@ -1,20 +1,32 @@
 //! Wires the stages: captured events in, audit records out. It knows neither aya nor the disk: what it wants of the
 //! kernel and of the host it says as [`Command`]s.
 
+mod connection;
+mod gate;
+mod governed;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use dbgov_common::gate::{FRAMED_STARTUP, GateState};
 use hashlink::LinkedHashMap;
 
+use connection::Connection;
+pub use gate::{GateCommand, Target};
+pub use governed::Governed;
+
 use crate::capture::discover::existing::ExistingConnection;
-use crate::capture::event::{Captured, Ends, Piece, Response, Totals};
+use crate::capture::event::{Captured, Ends, Totals};
 use crate::clock::Clock;
+use crate::gate::approvals::Approvals;
+use crate::gate::classes::Classes;
+use crate::gate::gated::Gated;
 use crate::identity::Process;
 use crate::identity::joiner::{Connection as Addresses, Joiner};
-use crate::protocol::postgres::{Decoder, Joined, Limits};
+use crate::protocol::postgres::{Decoder, Joined, Limits, TailTrigger};
 use crate::protocol::{Direction, Event, GapCause, TimeNs};
 use crate::session::{Recorder, Session};
-use crate::stream::{Output, Reassembler, Start};
+use crate::stream::{Reassembler, Start};
 
 /// Request packets that came before their connection opened: a handful, for the microseconds between the two events.
 const FIRST_REQUESTS_MAX: usize = 256;
@@ -26,61 +38,20 @@ const HOLE_TIMEOUT_NS: TimeNs = 2_000_000_000;
 /// A connection joined mid-stream whose FINs have passed is closed after so long without a further event.
 const FIN_TIMEOUT_NS: TimeNs = 1_000_000_000;
 
-/// Which sockets are a governed server's.
-#[derive(Debug, Clone, Default)]
-pub struct Governed {
-    /// Configured: in whatever network namespace.
-    pub ports: HashSet<u16>,
-    /// Found on the host: with the namespace's cookie, where the kernel has one.
-    pub found: HashSet<(Option<u64>, u16)>,
-}
-
-impl Governed {
-    fn has(&self, netns_cookie: Option<u64>, port: u16) -> bool {
-        self.ports.contains(&port)
-            || self.found.contains(&(None, port))
-            || match netns_cookie {
-                Some(_) => self.found.contains(&(netns_cookie, port)),
-                // The kernel cannot tell the namespace: better one connection too many than one unseen.
-                None => self.found.iter().any(|(_, found)| *found == port),
-            }
-    }
-
-    pub fn all_ports(&self) -> HashSet<u16> {
-        self.ports
-            .iter()
-            .copied()
-            .chain(self.found.iter().map(|(_, port)| *port))
-            .collect()
-    }
-}
-
 /// What the pipeline wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Command {
+    Gate(GateCommand),
     /// Stop copying for a connection that is not a governed server's.
-    Ignore { cookie: u64 },
+    Ignore {
+        cookie: u64,
+    },
     /// Forget a connection whose end the kernel could not tell.
-    Forget { cookie: u64 },
+    Forget {
+        cookie: u64,
+    },
     /// Find out who is behind connections that are older than the agent.
     LookUpExisting,
-}
-
-struct Connection {
-    session: Session,
-    request: Reassembler,
-    /// The kernel's count of lost request bytes, as of the last event.
-    request_lost: u64,
-    response_lost: u64,
-    /// Sequence number of the next response byte; unknown until the first response of a connection joined mid-stream.
-    response_seq: Option<u32>,
-    request_bytes: u64,
-    response_bytes: u64,
-    first_fin: Option<Direction>,
-    fins: [bool; 2],
-    reset: bool,
-    last_at: TimeNs,
-    addresses: Addresses,
 }
 
 /// The live pipeline.
@@ -97,6 +68,13 @@ pub struct Pipeline {
     /// sock_ops tells the namespace of both ends.
     netns_cookies: bool,
     opened: u64,
+    classes: Classes,
+    control_generation: u32,
+    approvals: Approvals,
+    /// Looks at what is behind the kept head of a long text.
+    tail: Option<Arc<dyn TailTrigger>>,
+    /// What an earlier agent's gate knew of connections.
+    adopted: HashMap<u64, GateState>,
 }
 
 struct FirstRequest {
@@ -119,7 +97,22 @@ impl Pipeline {
             commands: Vec::new(),
             netns_cookies,
             opened: 0,
+            classes: Classes::default(),
+            control_generation: 0,
+            approvals: Approvals::new(clock.unix_ns(0) / 1_000_000_000),
+            tail: None,
+            adopted: HashMap::new(),
         }
+    }
+
+    /// What a gate that is older than this agent knows of its connections.
+    pub fn adopt(&mut self, gates: impl Iterator<Item = (u64, GateState)>) {
+        self.adopted = gates.filter(|(_, gate)| gate.synced != 0).collect();
+    }
+
+    /// Whether connections are still to be taken over from such a gate.
+    pub fn has_adopted(&self) -> bool {
+        !self.adopted.is_empty()
     }
 
     pub fn govern(&mut self, governed: Governed) {
@@ -200,12 +193,20 @@ impl Pipeline {
                 cookie,
                 at,
                 seq,
+                ack,
                 lost_bytes,
                 payload,
-                ..
+                held,
             } => {
+                let again = self
+                    .connections
+                    .get_mut(&cookie)
+                    .and_then(|connection| connection.held(seq, ack, payload, held));
+                if let Some(range) = again {
+                    self.send_again(cookie, range);
+                }
                 self.with(cookie, |connection, events| {
-                    connection.request(at, seq, lost_bytes, payload, events)
+                    connection.request(at, seq, lost_bytes, payload, held.is_some(), events)
                 });
             }
             Captured::FirstRequest {
@@ -231,16 +232,24 @@ impl Pipeline {
                     connection.response(&response, events)
                 });
             }
+            // What passed was told when it was held.
+            Captured::Released { .. } => {}
             Captured::Fin {
                 cookie,
                 at,
                 direction,
                 reset,
                 seq,
+                held,
             } => {
                 self.with(cookie, |connection, _| {
                     connection.fin(at, direction, reset, seq)
                 });
+                if held.is_some() {
+                    self.held_fin(cookie, seq);
+                } else if reset && direction == Direction::Request {
+                    self.gave_up(cookie, at);
+                }
             }
             Captured::Close { cookie, at, totals } => self.close(cookie, at, Some(totals), "gone"),
             Captured::Client {
@@ -349,6 +358,7 @@ impl Pipeline {
     /// What time brings: holes that stay, clients that never come, connections whose FINs have passed.
     pub fn tick(&mut self, now: TimeNs) {
         self.joiner.expire(now);
+        self.tick_gate(now);
         while let Some((_, first)) = self.first_requests.front()
             && now.saturating_sub(first.at) > FIRST_REQUEST_TIMEOUT_NS
         {
@@ -358,9 +368,11 @@ impl Pipeline {
             .connections
             .iter()
             .filter(|(_, c)| {
-                c.request
-                    .waiting_since()
-                    .is_some_and(|since| now.saturating_sub(since) > HOLE_TIMEOUT_NS)
+                // Under the gate nothing passes over a hole: the client will fill it.
+                c.gated.is_none()
+                    && c.request
+                        .waiting_since()
+                        .is_some_and(|since| now.saturating_sub(since) > HOLE_TIMEOUT_NS)
             })
             .map(|(cookie, _)| *cookie)
             .collect();
@@ -391,6 +403,7 @@ impl Pipeline {
         let ignored = !self.governed.has(netns_cookie, port);
         if ignored {
             self.commands.push(Command::Ignore { cookie });
+            self.let_alone(cookie);
         }
         ignored
     }
@@ -407,12 +420,16 @@ impl Pipeline {
         // A cookie is never used twice; one that is known belongs to a connection that was taken over before.
         self.close(cookie, at, None, "gone");
         let midstream = response_seq.is_none();
-        let joined = if midstream {
-            Joined::Midstream
-        } else {
-            Joined::Start
+        let adopted = self.adopted.remove(&cookie).filter(|_| midstream);
+        let start = adopted.map_or(start, |gate| Start::At(gate.passed));
+        let joined = match adopted {
+            _ if !midstream => Joined::Start,
+            // Not even its start-up packet has passed.
+            Some(gate) if gate::stands_at(&gate, FRAMED_STARTUP) => Joined::Start,
+            _ => Joined::Midstream,
         };
-        let decoder = Decoder::new(joined, self.limits.clone());
+        let mut decoder = Decoder::new(joined, self.limits.clone());
+        decoder.set_trigger(self.tail.clone());
         let id = format!("{:x}-{cookie:x}", self.recorder.clock.unix_ns(at));
         let mut session = Session::new(id, decoder, ends.remote, ends.local, midstream, at);
         let netns = netns_cookie.filter(|_| self.netns_cookies);
@@ -421,6 +438,10 @@ impl Pipeline {
             session.set_client(process);
         }
         self.opened += 1;
+        let start_seq = match start {
+            Start::At(seq) => Some(seq),
+            Start::Unknown => None,
+        };
         let connection = Connection {
             session,
             request: Reassembler::new(start, crate::stream::Limits::default()),
@@ -434,8 +455,16 @@ impl Pipeline {
             reset: false,
             last_at: at,
             addresses,
+            netns_cookie,
+            gated: self.is_enforcing().then(|| Gated::new(start_seq)),
         };
         self.connections.insert(cookie, connection);
+        if let Some(adopted) = adopted {
+            self.take_over(cookie, &adopted, at);
+        }
+        if midstream {
+            self.classify(cookie);
+        }
     }
 
     /// Request bytes that came with the handshake.
@@ -444,7 +473,7 @@ impl Pipeline {
             return;
         };
         self.with(cookie, |connection, events| {
-            connection.request(first.at, first.seq, 0, &first.payload, events);
+            connection.request(first.at, first.seq, 0, &first.payload, false, events);
             if first.missing_bytes > 0 {
                 connection
                     .request
@@ -463,9 +492,11 @@ impl Pipeline {
                 .session
                 .record(&mut self.events, &mut self.recorder);
         }
+        self.gate(cookie);
     }
 
     fn close(&mut self, cookie: u64, at: TimeNs, totals: Option<Totals>, otherwise: &'static str) {
+        self.gave_up(cookie, at);
         let Some(mut connection) = self.connections.remove(&cookie) else {
             return;
         };
@@ -481,174 +512,5 @@ impl Pipeline {
         connection
             .session
             .close(at, reason, bytes, &mut self.recorder);
-    }
-}
-
-impl Connection {
-    fn request(
-        &mut self,
-        at: TimeNs,
-        seq: u32,
-        lost_bytes: u64,
-        payload: &[u8],
-        events: &mut Vec<Event>,
-    ) {
-        self.last_at = at;
-        self.request_bytes += payload.len() as u64;
-        let decoder = &mut self.session.decoder;
-        let mut deliver = |output: Output<'_>| request_output(decoder, output, events);
-        let newly_lost = lost_bytes.saturating_sub(self.request_lost);
-        if newly_lost > 0 {
-            // The server got what the ring had no room for: no use waiting for it.
-            self.request_lost = lost_bytes;
-            self.request.lost(newly_lost, GapCause::RingFull);
-            self.request
-                .skip_to(at, seq, GapCause::RingFull, &mut deliver);
-        }
-        self.request.segment(at, seq, payload, &mut deliver);
-    }
-
-    fn response(&mut self, response: &Response<'_>, events: &mut Vec<Event>) {
-        let at = response.at;
-        self.last_at = at;
-        self.response_bytes += u64::from(response.seq_end.wrapping_sub(response.seq));
-        // What the server acknowledges it has; a hole before that is one of ours.
-        let decoder = &mut self.session.decoder;
-        self.request
-            .acknowledged(at, response.ack, GapCause::Missing, &mut |output| {
-                request_output(decoder, output, events)
-            });
-        let decoder = &mut self.session.decoder;
-        let missed = self
-            .response_seq
-            .map_or(0, |expected| response.seq.wrapping_sub(expected));
-        if missed > 0 || (response.resync && decoder.response_in_step()) {
-            let cause = if response.ring_full {
-                GapCause::RingFull
-            } else {
-                GapCause::Unparsed
-            };
-            decoder.gap(
-                Direction::Response,
-                at,
-                Some(u64::from(missed)),
-                cause,
-                events,
-            );
-        }
-        self.response_lost = response.lost_bytes;
-        self.response_seq = Some(response.seq_end);
-        if response.boundary && !decoder.response_in_step() {
-            decoder.response_boundary(at, events);
-        }
-        for piece in response.pieces() {
-            match piece {
-                Piece::Bytes(bytes) => decoder.data(Direction::Response, at, bytes, events),
-                Piece::Elided { bytes, rows } => decoder.elided(at, bytes, rows, events),
-            }
-        }
-    }
-
-    fn fin(&mut self, at: TimeNs, direction: Direction, reset: bool, seq: u32) {
-        self.last_at = at;
-        self.reset |= reset;
-        self.first_fin.get_or_insert(direction);
-        self.fins[direction as usize] = true;
-        if direction == Direction::Request && !reset {
-            self.request.fin(seq);
-        }
-    }
-
-    fn flush(&mut self, at: TimeNs, events: &mut Vec<Event>) {
-        let decoder = &mut self.session.decoder;
-        self.request.flush(at, GapCause::Missing, &mut |output| {
-            request_output(decoder, output, events)
-        });
-    }
-
-    fn lost(
-        &mut self,
-        at: TimeNs,
-        request_bytes: u64,
-        response_bytes: u64,
-        events: &mut Vec<Event>,
-    ) {
-        let newly = request_bytes.saturating_sub(self.request_lost);
-        if newly > 0 {
-            self.request_lost = request_bytes;
-            self.request.lost(newly, GapCause::RingFull);
-            let decoder = &mut self.session.decoder;
-            let mut deliver = |output: Output<'_>| request_output(decoder, output, events);
-            match self.request.next_seq() {
-                Some(next) if self.request.waiting_bytes() == 0 => {
-                    let end = next.wrapping_add(newly as u32);
-                    self.request
-                        .skip_to(at, end, GapCause::RingFull, &mut deliver);
-                }
-                _ => self.request.flush(at, GapCause::RingFull, &mut deliver),
-            }
-        }
-        let newly = response_bytes.saturating_sub(self.response_lost);
-        if newly > 0 {
-            self.response_lost = response_bytes;
-            // The next record begins where the boundaries are found again.
-            self.response_seq = None;
-            let decoder = &mut self.session.decoder;
-            if decoder.response_in_step() {
-                decoder.gap(
-                    Direction::Response,
-                    at,
-                    Some(newly),
-                    GapCause::RingFull,
-                    events,
-                );
-            }
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.session.is_midstream() && (self.reset || self.fins == [true; 2])
-    }
-
-    fn end(&mut self, at: TimeNs, totals: Option<Totals>, events: &mut Vec<Event>) {
-        if let Some(totals) = totals {
-            let lost = totals.request_lost_bytes.saturating_sub(self.request_lost);
-            self.request.lost(lost, GapCause::RingFull);
-        }
-        self.flush(at, events);
-        let decoder = &mut self.session.decoder;
-        let lost = totals.map_or(0, |totals| {
-            totals
-                .response_lost_bytes
-                .saturating_sub(self.response_lost)
-        });
-        if lost > 0 && decoder.response_in_step() {
-            decoder.gap(
-                Direction::Response,
-                at,
-                Some(lost),
-                GapCause::Missing,
-                events,
-            );
-        }
-        decoder.end(at, events);
-    }
-
-    fn close_reason(&self, otherwise: &'static str) -> &'static str {
-        match (self.reset, self.first_fin) {
-            (true, _) => "reset",
-            (false, Some(Direction::Request)) => "client_closed",
-            (false, Some(Direction::Response)) => "server_closed",
-            (false, None) => otherwise,
-        }
-    }
-}
-
-fn request_output(decoder: &mut Decoder, output: Output<'_>, events: &mut Vec<Event>) {
-    match output {
-        Output::Bytes { at, bytes, .. } => decoder.data(Direction::Request, at, bytes, events),
-        Output::Gap { at, bytes, cause } => {
-            decoder.gap(Direction::Request, at, Some(bytes), cause, events)
-        }
     }
 }

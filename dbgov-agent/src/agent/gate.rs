@@ -1,0 +1,203 @@
+//! Carries out what the pipeline wants of the gate: loads automata, classifies connections, sends what is released,
+//! ends what is refused. Runs on the capture thread, between two events.
+
+use std::collections::HashMap;
+
+use dbgov_common::gate::{CLASS_STRICT, GateConfig};
+
+use super::AgentError;
+use crate::capture::kernel::{Kernel, KernelError};
+use crate::capture::netns::{self, NetNs};
+use crate::clock::boot_ns;
+use crate::gate::destroy::{self, Destroyed};
+use crate::gate::inject::{InjectError, Injector, Injectors};
+use crate::pipeline::{GateCommand, Target};
+use crate::policy::{AgentDown, Policy};
+use crate::protocol::TimeNs;
+
+/// A heartbeat older than this means that the agent is down, nanoseconds: several times what a busy machine keeps the
+/// thread waiting, and not long for a client that is held.
+const HEARTBEAT_TIMEOUT_NS: u64 = 2_000_000_000;
+/// How often the thread beats, nanoseconds.
+const BEAT_NS: TimeNs = 200_000_000;
+
+/// What it did, since start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub released_packets: u64,
+    pub refused_connections: u64,
+    /// Releases that could not be sent; the client's retransmission tries again.
+    pub failed_releases: u64,
+    pub failed_refusals: u64,
+}
+
+pub(super) struct Gate {
+    injectors: Injectors,
+    /// Where the servers' network namespaces are, by their cookies.
+    namespaces: HashMap<u64, NetNs>,
+    config: GateConfig,
+    beaten_at: TimeNs,
+    pub counters: Counters,
+}
+
+impl Gate {
+    /// Puts the gate in force: from the next packet on, everything new is held until it is known whose it is.
+    pub(super) fn start(
+        kernel: &mut Kernel,
+        policy: &Policy,
+        lossless: bool,
+    ) -> Result<Self, KernelError> {
+        let config = GateConfig {
+            heartbeat_timeout_ns: HEARTBEAT_TIMEOUT_NS,
+            mark: kernel.mark()?,
+            class: CLASS_STRICT,
+            closed: closed(policy),
+            lossless: u8::from(lossless),
+            enforcing: 1,
+        };
+        let now = boot_ns();
+        kernel.beat(now)?;
+        kernel.set_gate_config(config)?;
+        Ok(Gate {
+            injectors: Injectors::new(config.mark),
+            namespaces: HashMap::new(),
+            config,
+            beaten_at: now,
+            counters: Counters::default(),
+        })
+    }
+
+    /// Another policy may want another behaviour while the agent is down.
+    pub(super) fn follow(
+        &mut self,
+        kernel: &mut Kernel,
+        policy: &Policy,
+    ) -> Result<(), KernelError> {
+        self.config.closed = closed(policy);
+        kernel.set_gate_config(self.config)
+    }
+
+    pub(super) fn is_closed_without_agent(&self) -> bool {
+        self.config.closed != 0
+    }
+
+    /// Tells the kernel that the agent is alive, now and then.
+    pub(super) fn beat(&mut self, kernel: &mut Kernel) -> Result<(), KernelError> {
+        let now = boot_ns();
+        if now.saturating_sub(self.beaten_at) < BEAT_NS {
+            return Ok(());
+        }
+        self.beaten_at = now;
+        kernel.beat(now)
+    }
+
+    /// Where servers live.
+    pub(super) fn know_namespaces(&mut self, namespaces: HashMap<u64, NetNs>) {
+        self.injectors
+            .retain(|cookie| namespaces.contains_key(&cookie));
+        self.namespaces = namespaces;
+    }
+
+    pub(super) fn run(
+        &mut self,
+        kernel: &mut Kernel,
+        command: GateCommand,
+    ) -> Result<(), AgentError> {
+        match command {
+            GateCommand::Load { slot, words } => {
+                kernel.load_automaton(u32::from(slot), words.automaton())?;
+            }
+            GateCommand::Control { cookie, control } => kernel.set_control(cookie, control)?,
+            GateCommand::Release {
+                to,
+                seq,
+                ack,
+                window,
+                payload,
+                ends_message,
+                fin,
+            } => {
+                let sent = self.injector(to).and_then(|injector| match fin {
+                    true => injector.end_to_server(to.ends, seq, ack, window, &payload),
+                    false => injector.to_server(to.ends, seq, ack, window, &payload, ends_message),
+                });
+                match sent {
+                    Ok(()) => self.counters.released_packets += 1,
+                    // The client sends it again, and so do we then.
+                    Err(error) => {
+                        self.counters.failed_releases += 1;
+                        tracing::warn!(%error, cookie = to.cookie, "held bytes were not released yet");
+                    }
+                }
+            }
+            GateCommand::Refuse {
+                to,
+                request_seq,
+                response_seq,
+                message,
+            } => {
+                let response_seq = response_seq
+                    .or_else(|| kernel.connection(to.cookie).map(|state| state.response_seq));
+                let told = self.refuse(to, request_seq, response_seq, message.as_deref());
+                self.counters.refused_connections += 1;
+                if let Err(error) = told {
+                    // Nothing of it passes in any case: the kernel holds it, and nobody will release it.
+                    self.counters.failed_refusals += 1;
+                    tracing::warn!(%error, cookie = to.cookie, "a refused connection could not be ended; what it sends stays held");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the client, ends the connection at both sides.
+    fn refuse(
+        &mut self,
+        to: Target,
+        request_seq: u32,
+        response_seq: Option<u32>,
+        message: Option<&[u8]>,
+    ) -> Result<(), InjectError> {
+        let injector = self.injector(to)?;
+        if let (Some(seq), Some(message)) = (response_seq, message) {
+            injector.to_client(to.ends, seq, request_seq, message, true)?;
+        }
+        injector.rst_to_server(to.ends, request_seq)?;
+        if let Some(seq) = response_seq {
+            let told = message.map_or(0, |message| message.len() as u32 + 1);
+            injector.rst_to_client(to.ends, seq.wrapping_add(told))?;
+        }
+        let namespace = self.namespace(to);
+        match destroy::destroy(namespace, to.ends, to.cookie) {
+            Ok(Destroyed::Destroyed | Destroyed::Gone | Destroyed::Unsupported) => {}
+            Err(error) => {
+                tracing::debug!(%error, cookie = to.cookie, "SOCK_DESTROY did not work; the RST has to do");
+            }
+        }
+        Ok(())
+    }
+
+    fn injector(&mut self, to: Target) -> Result<&mut Injector, InjectError> {
+        let namespaces = &self.namespaces;
+        let cookie = to.netns_cookie.unwrap_or(0);
+        self.injectors.get(cookie, |cookie| {
+            namespaces
+                .get(&cookie)
+                .copied()
+                .or_else(|| netns::find(cookie))
+        })
+    }
+
+    /// `None`: the own one.
+    fn namespace(&self, to: Target) -> Option<NetNs> {
+        let cookie = to.netns_cookie?;
+        if netns::own_cookie() == Some(cookie) {
+            return None;
+        }
+        self.namespaces.get(&cookie).copied()
+    }
+}
+
+fn closed(policy: &Policy) -> u8 {
+    u8::from(policy.settings.on_agent_down == AgentDown::Closed)
+}

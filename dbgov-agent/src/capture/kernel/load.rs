@@ -1,0 +1,184 @@
+//! The object into the kernel: maps made or adopted, programs verified.
+
+use aya::maps::{MapData, ProgramArray};
+use aya::programs::{CgroupSkb, CgroupSockAddr, ProgramError, SockOps};
+use aya::{Ebpf, EbpfLoader};
+
+use super::pin::Pins;
+use super::{KernelError, LoadOptions, program, take};
+
+#[cfg(dbgov_bpf_object)]
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DBGOV_BPF_OBJECT"));
+
+#[cfg(not(dbgov_bpf_object))]
+pub(super) fn object(_options: &LoadOptions, _pins: Option<&Pins>) -> Result<Ebpf, KernelError> {
+    let _ = EbpfLoader::new;
+    Err(KernelError::NoObject)
+}
+
+#[cfg(dbgov_bpf_object)]
+pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf, KernelError> {
+    let sock_ops_has_netns_cookie = u8::from(sock_ops_tells_netns());
+    let skb_has_netns_cookie = u8::from(kernel_at_least(6, 15));
+    let log_level: u8 = if options.debug {
+        aya_log::Level::Debug as u8
+    } else {
+        0
+    };
+    let mut loader = EbpfLoader::new();
+    loader
+        .map_max_entries("PACKETS", options.packet_ring_bytes)
+        .override_global(
+            "SOCK_OPS_HAS_NETNS_COOKIE",
+            &sock_ops_has_netns_cookie,
+            true,
+        )
+        .override_global("SKB_HAS_NETNS_COOKIE", &skb_has_netns_cookie, true)
+        .override_global(aya_log::LEVEL, &log_level, false);
+    for (name, path) in pins.iter().flat_map(|pins| pins.maps()) {
+        loader.map_pin_path(name, path);
+    }
+    loader.load(OBJECT).map_err(|source| {
+        if denied(&source) {
+            KernelError::NotPermitted(source.into())
+        } else {
+            KernelError::Object(source)
+        }
+    })
+}
+
+/// EPERM anywhere in the chain of causes.
+fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.raw_os_error() == Some(libc::EPERM))
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// (major, minor) of the running kernel.
+pub fn kernel_version() -> Option<(u32, u32)> {
+    let release = kernel_release();
+    let mut parts = release.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+pub fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+/// Whether the programs can tell the network namespace of an established socket (Linux 6.1).
+pub fn sock_ops_tells_netns() -> bool {
+    kernel_at_least(6, 1)
+}
+
+fn kernel_at_least(major: u32, minor: u32) -> bool {
+    kernel_version().is_some_and(|version| version >= (major, minor))
+}
+
+/// Programs of the hooks, by the name of their hook's pin.
+pub(super) fn hooks() -> [(&'static str, &'static str); 5] {
+    // Order: who connects is known before the first packet is seen.
+    [
+        ("connect4", "dbgov_connect4"),
+        ("connect6", "dbgov_connect6"),
+        ("sock_ops", "dbgov_sock_ops"),
+        ("egress", egress()),
+        ("ingress", ingress()),
+    ]
+}
+
+/// Loads every program this kernel takes.
+pub(super) fn programs(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    for name in ["dbgov_connect4", "dbgov_connect6"] {
+        let program: &mut CgroupSockAddr = program(ebpf, name)?;
+        program.load().map_err(|e| error(name, e))?;
+    }
+    let name = "dbgov_sock_ops";
+    let sock_ops: &mut SockOps = program(ebpf, name)?;
+    sock_ops.load().map_err(|e| error(name, e))?;
+    for name in [egress_walk(), egress(), ingress()] {
+        let program: &mut CgroupSkb = program(ebpf, name)?;
+        program.load().map_err(|e| error(name, e))?;
+    }
+    Ok(())
+}
+
+/// bpf_loop came with Linux 5.17.
+fn has_loop() -> bool {
+    kernel_at_least(5, 17)
+}
+
+fn ingress() -> &'static str {
+    if has_loop() {
+        "dbgov_ingress"
+    } else {
+        "dbgov_ingress_bounded"
+    }
+}
+
+fn egress() -> &'static str {
+    if has_loop() {
+        "dbgov_egress"
+    } else {
+        "dbgov_egress_bounded"
+    }
+}
+
+/// The program that walks over the rest of a response packet.
+fn egress_walk() -> &'static str {
+    if has_loop() {
+        "dbgov_egress_walk"
+    } else {
+        "dbgov_egress_walk_bounded"
+    }
+}
+
+pub(super) fn error(program: &'static str, source: ProgramError) -> KernelError {
+    if denied(&source) {
+        return KernelError::NotPermitted(source.into());
+    }
+    // The verifier's reasoning fills screens: for those who ask.
+    if let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = source
+    {
+        tracing::debug!(program, "{verifier_log}");
+        return KernelError::Load {
+            program,
+            release: kernel_release(),
+            source: io_error,
+        };
+    }
+    let source = std::io::Error::other(source);
+    KernelError::Load {
+        program,
+        release: kernel_release(),
+        source,
+    }
+}
+
+pub(super) fn egress_tail_call(ebpf: &mut Ebpf) -> Result<ProgramArray<MapData>, KernelError> {
+    let mut map: ProgramArray<MapData> = take(ebpf, "EGRESS", ProgramArray::try_from)?;
+    let name = egress_walk();
+    let program: &mut CgroupSkb = program(ebpf, name)?;
+    let fd = program.fd().map_err(|source| KernelError::Attach {
+        program: name,
+        source,
+    })?;
+    map.set(0, fd, 0).map_err(|source| KernelError::Map {
+        name: "EGRESS",
+        source,
+    })?;
+    Ok(map)
+}

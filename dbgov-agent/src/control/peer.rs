@@ -1,0 +1,94 @@
+//! Who asks, and whether they may.
+
+use std::os::unix::net::UnixStream;
+
+use nix::unistd::{Gid, Group, Uid, User};
+
+use crate::capture::peer::{self, Credentials};
+use crate::gate::approvals::Approver;
+
+/// UNIX group whose members may ask the agent beside root. Who decides on approvals belongs in it.
+pub const GROUP: &str = "dbgov";
+
+/// A client of the control socket, by the kernel's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    pub pid: u32,
+    pub uid: u32,
+    /// Name of the UNIX user, where there is one.
+    pub user: Option<String>,
+}
+
+impl Peer {
+    pub fn approver(&self) -> Approver {
+        Approver {
+            uid: self.uid,
+            user: self.user.clone(),
+        }
+    }
+}
+
+/// The client, or why it may not ask. What the process's groups are counts, not what the user database says of its
+/// user: one that gave its groups away has no more rights than it kept.
+pub(super) fn admit(stream: &UnixStream) -> Result<Peer, String> {
+    let credentials = peer::credentials(stream)
+        .map_err(|error| format!("the kernel does not say who asks: {error}"))?;
+    let user = User::from_uid(Uid::from_raw(credentials.uid))
+        .ok()
+        .flatten()
+        .map(|user| user.name);
+    if !permitted(&credentials, group()) {
+        let who = match &user {
+            Some(user) => user.clone(),
+            None => format!("uid {}", credentials.uid),
+        };
+        return Err(format!(
+            "{who} may not ask: only root and members of the group {GROUP}; run this with sudo, or have root add you with `usermod -aG {GROUP} {who}` and log in anew"
+        ));
+    }
+    Ok(Peer {
+        pid: credentials.pid,
+        uid: credentials.uid,
+        user,
+    })
+}
+
+/// Looked up each time: the group may be made while the agent runs.
+pub(super) fn group() -> Option<Gid> {
+    Group::from_name(GROUP)
+        .ok()
+        .flatten()
+        .map(|group| group.gid)
+}
+
+fn permitted(credentials: &Credentials, group: Option<Gid>) -> bool {
+    credentials.uid == 0
+        || group.is_some_and(|group| {
+            let group = group.as_raw();
+            credentials.gid == group || credentials.groups.contains(&group)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_and_the_group_are_permitted() {
+        let of = |uid, gid, groups: &[u32]| Credentials {
+            pid: 1,
+            uid,
+            gid,
+            groups: groups.to_vec(),
+        };
+        let group = Some(Gid::from_raw(990));
+        assert!(permitted(&of(0, 0, &[]), group));
+        assert!(permitted(&of(0, 0, &[]), None));
+        assert!(permitted(&of(1000, 990, &[]), group));
+        assert!(permitted(&of(1000, 1000, &[27, 990]), group));
+        assert!(!permitted(&of(1000, 1000, &[27]), group));
+        // Root's group is not root.
+        assert!(!permitted(&of(1000, 0, &[0]), group));
+        assert!(!permitted(&of(1000, 990, &[990]), None));
+    }
+}

@@ -1,0 +1,264 @@
+//! One gated connection: its [`Flow`] in sequence numbers, and what it waits for. Pure.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::approvals::Statement;
+use super::classes::Class;
+use super::flow::Flow;
+use crate::protocol::{Request, Text, TimeNs};
+
+/// How long the answers to messages before a refused one are waited for, nanoseconds: their results are to be recorded,
+/// but a statement that runs for minutes does not keep a refused client waiting.
+pub const ANSWERS_WAIT_NS: TimeNs = 1_000_000_000;
+
+/// Why a message is refused or waits, for those who are told.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    pub rule: Arc<str>,
+    pub reason: Option<Arc<str>>,
+    pub approval_timeout: Duration,
+}
+
+/// The end of a connection that is under way.
+#[derive(Debug, Clone)]
+pub struct Refusing {
+    /// Absent where the connection ends for what it is, not for a message.
+    pub number: Option<u64>,
+    pub since: TimeNs,
+    /// What the client is told; nothing where it has gone.
+    pub cause: Option<Cause>,
+    /// Bytes of our own that the server has got: a Flush.
+    pub flushed_bytes: u32,
+}
+
+/// A message that waits for a person.
+#[derive(Debug)]
+pub struct Waiting {
+    pub number: u64,
+    /// Where its text begins, if that is in the message.
+    pub text_at: Option<u64>,
+    pub statement: Statement,
+    pub cause: Cause,
+}
+
+#[derive(Debug)]
+pub struct Gated {
+    pub flow: Flow,
+    /// Sequence number of position 0, once known.
+    base: Option<u32>,
+    /// Of the stream, as the reassembler handed it out.
+    position: u64,
+    /// Of the client's newest packet.
+    pub ack: u32,
+    pub window: u16,
+    /// Where the client ended its side, if that packet is held.
+    pub fin: Option<u64>,
+    pub class: Option<Class>,
+    /// Changes with the class.
+    pub control_generation: u32,
+    /// Messages not yet let go: number, end, since when.
+    held: VecDeque<(u64, u64, TimeNs)>,
+    /// Why what was decided was decided; of the messages that do not simply pass.
+    causes: VecDeque<(u64, Cause)>,
+    /// Messages that will have to wait, once it is their turn.
+    to_wait: VecDeque<Waiting>,
+    pub waiting: Option<Waiting>,
+    pub refusing: Option<Refusing>,
+    /// Nothing more is let in.
+    pub closed: bool,
+    /// What is held can no longer be let go in order: too much of it, or a part was not seen.
+    pub broken: bool,
+    /// A prepared statement that the automaton would not let pass can be run by a message in which it finds nothing.
+    named_hit: bool,
+    unnamed_hit: bool,
+    /// Bytes passed that belong to no message that was seen from its start: said once.
+    pub told_unseen: bool,
+}
+
+impl Gated {
+    /// `base`: the sequence number of the first request byte.
+    pub fn new(base: Option<u32>) -> Self {
+        Gated {
+            flow: Flow::new(0),
+            base,
+            position: 0,
+            ack: 0,
+            window: 0,
+            fin: None,
+            class: None,
+            control_generation: 0,
+            held: VecDeque::new(),
+            causes: VecDeque::new(),
+            to_wait: VecDeque::new(),
+            waiting: None,
+            refusing: None,
+            closed: false,
+            broken: false,
+            named_hit: false,
+            unnamed_hit: false,
+            told_unseen: false,
+        }
+    }
+
+    /// The next bytes of the stream, in order.
+    pub fn arrived(&mut self, seq: u32, bytes: &[u8], held: bool) {
+        let position = self.position as u32;
+        self.base.get_or_insert(seq.wrapping_sub(position));
+        self.position = self.position.wrapping_add(bytes.len() as u64);
+        self.broken |= self.flow.arrived(bytes, held).is_err();
+    }
+
+    /// Bytes of the stream that were not seen. What the kernel holds of them can never be let go.
+    pub fn missed(&mut self, bytes: u64) {
+        self.broken |= self.flow.is_holding();
+        self.position = self.position.wrapping_add(bytes);
+        self.flow.missed(bytes);
+    }
+
+    /// Where the stream is.
+    pub fn end(&self) -> u64 {
+        self.position
+    }
+
+    /// The sequence number of a position.
+    pub fn seq(&self, position: u64) -> Option<u32> {
+        Some(self.base?.wrapping_add(position as u32))
+    }
+
+    /// The position of a sequence number near the stream's present one.
+    pub fn position(&self, seq: u32) -> Option<u64> {
+        let here = self.seq(self.position)?;
+        let distance = seq.wrapping_sub(here) as i32;
+        self.position.checked_add_signed(i64::from(distance))
+    }
+
+    /// What of a held packet was released before: TCP has not got it, or the packet crossed with ours.
+    pub fn to_send_again(&self, seq: u32, bytes: u32, passed: u32) -> Option<Range<u64>> {
+        let from = self.position(seq)?.max(self.position(passed)?);
+        let to = self.position(seq.wrapping_add(bytes))?;
+        let range = self.flow.released_part(from..to.max(from));
+        (!range.is_empty()).then_some(range)
+    }
+
+    /// A message that the kernel holds is judged.
+    pub fn held_since(&mut self, number: u64, end: u64, at: TimeNs) {
+        self.held.push_back((number, end, at));
+    }
+
+    /// Messages that have gone since the last time, with the time they came.
+    pub fn let_go(&mut self) -> Vec<(u64, TimeNs)> {
+        let mut gone = Vec::new();
+        while let Some(&(number, end, at)) = self.held.front()
+            && end <= self.flow.released()
+        {
+            self.held.pop_front();
+            gone.push((number, at));
+        }
+        gone
+    }
+
+    /// When the held message of this number came.
+    pub fn came_at(&self, number: u64) -> Option<TimeNs> {
+        let found = self.held.iter().find(|(held, ..)| *held == number)?;
+        Some(found.2)
+    }
+
+    pub fn remember_cause(&mut self, number: u64, cause: Cause) {
+        self.causes.push_back((number, cause));
+    }
+
+    pub fn cause(&mut self, number: u64) -> Option<Cause> {
+        while let Some((known, _)) = self.causes.front()
+            && *known < number
+        {
+            self.causes.pop_front();
+        }
+        let (known, cause) = self.causes.front()?;
+        (*known == number).then(|| cause.clone())
+    }
+
+    pub fn change_reason(&mut self, number: u64, why: &str) {
+        if let Some((_, cause)) = self.causes.iter_mut().find(|(known, _)| *known == number) {
+            cause.reason = Some(why.into());
+        }
+    }
+
+    /// This message has to wait for a person.
+    pub fn will_wait(&mut self, request: &Request, cause: Cause) {
+        let text = request.texts.first();
+        self.to_wait.push_back(Waiting {
+            number: request.number,
+            text_at: request.text_at,
+            statement: Statement {
+                head: text.map(|text| text.text.to_string()).unwrap_or_default(),
+                bytes: text.map_or(0, |text| text.bytes),
+                sha256: text
+                    .map(|text| hex::encode(sha256(text)))
+                    .unwrap_or_default(),
+            },
+            cause,
+        });
+    }
+
+    /// It is this message's turn.
+    pub fn take_waiting(&mut self, number: u64) -> Option<Waiting> {
+        while let Some(waiting) = self.to_wait.pop_front() {
+            if waiting.number == number {
+                return Some(waiting);
+            }
+        }
+        None
+    }
+
+    /// Takes note of a message that prepares a statement, which later messages without any word in them can run.
+    pub fn prepared(&mut self, request: &Request, in_sql: bool) {
+        let hits = request.texts.iter().any(|text| self.hits(text));
+        if in_sql {
+            self.named_hit |= hits;
+        } else if request.text_at == Some(request.start.wrapping_add(UNNAMED_TEXT_AT)) {
+            self.unnamed_hit |= hits;
+        } else {
+            self.named_hit |= hits;
+        }
+    }
+
+    fn hits(&self, text: &Text) -> bool {
+        match self.class.as_ref().map(|class| class.words.as_ref()) {
+            Some(Some(words)) => {
+                (text.truncated && text.tail_hit) || words.hits(text.text.as_bytes())
+            }
+            Some(None) => false,
+            None => true,
+        }
+    }
+
+    /// What was prepared under another policy is not known to be harmless under this one.
+    pub fn distrust_prepared(&mut self) {
+        self.named_hit = true;
+    }
+
+    /// Whether the automaton may start anew: no prepared statement can run what it would hold.
+    pub fn may_resume(&mut self, unnamed: impl FnOnce() -> Vec<Arc<Text>>) -> bool {
+        if self.named_hit {
+            return false;
+        }
+        if self.unnamed_hit {
+            self.unnamed_hit = unnamed().iter().any(|text| self.hits(text));
+        }
+        !self.unnamed_hit
+    }
+}
+
+/// Of all bytes of the text; that of a whole text in another encoding is over its UTF-8 form.
+fn sha256(text: &Text) -> [u8; 32] {
+    text.sha256
+        .unwrap_or_else(|| Sha256::digest(text.text.as_bytes()).into())
+}
+
+/// Where the text of a Parse begins that names no statement: behind type, length and an empty name.
+const UNNAMED_TEXT_AT: u64 = 6;

@@ -1,0 +1,220 @@
+//! Asks the policy: what a session is known to be, what its message may do, and the verdict as the record has it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audit::record::VerdictBlock;
+use crate::config::PolicyMode;
+use crate::policy::{Action, Context, Message, Policy, SearchPath, Verdict};
+use crate::protocol::postgres::Decoder;
+use crate::protocol::{Request, SessionFacts, Via};
+use crate::sql::{Change, Facts, FactsCache};
+
+/// The policy in force.
+#[derive(Debug)]
+pub struct Rulebook {
+    pub policy: Policy,
+    /// Grows by one with each policy that the kernel has taken up.
+    pub generation: u64,
+}
+
+/// Who sends, as the policy is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Who<'a> {
+    /// By the kernel's evidence: `None` where there may be some that was not found, `Some("")` where there can be none
+    /// (a client of another host).
+    pub identity: Option<&'a str>,
+    pub client_addr: IpAddr,
+    pub facts: &'a SessionFacts,
+    /// Nanoseconds since 1970.
+    pub unix_ns: u64,
+}
+
+impl<'a> Who<'a> {
+    pub fn context(&self, search_path: &'a SearchPath) -> Context<'a> {
+        Context {
+            identity: self.identity,
+            user: self.facts.user.as_deref(),
+            role: self.facts.role.as_deref(),
+            database: self.facts.database.as_deref(),
+            application: self.facts.application.as_deref(),
+            client_addr: Some(self.client_addr.to_canonical()),
+            unix_ns: i128::from(self.unix_ns),
+            search_path,
+        }
+    }
+}
+
+/// The verdict on one message.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    pub verdict: Verdict,
+    /// Of the message's own text, for its record.
+    pub facts: Option<Arc<Facts>>,
+    /// The message makes a prepared statement, in SQL.
+    pub prepares: bool,
+}
+
+impl Judged {
+    /// For the record.
+    pub fn block(&self, mode: PolicyMode) -> Box<VerdictBlock> {
+        let verdict = &self.verdict;
+        Box::new(VerdictBlock {
+            action: verdict.action.name(),
+            approval: None,
+            held_us: None,
+            matched: verdict.matched.clone(),
+            mode: mode.name(),
+            reason: verdict.reason.clone(),
+            rule: Arc::clone(&verdict.rule),
+            wanted: None,
+        })
+    }
+}
+
+impl Rulebook {
+    /// The verdict on a message that makes the server run something, or defines what a later one runs.
+    pub fn judge(
+        &self,
+        request: &Request,
+        who: &Who<'_>,
+        decoder: &mut Decoder,
+        cache: &mut FactsCache,
+    ) -> Judged {
+        let path = SearchPath::Unknown;
+        let context = who.context(&path);
+        if let Some(oid) = request.function_oid {
+            return Judged::alone(
+                self.policy
+                    .evaluate(&context, &Message::FunctionCall { oid }),
+            );
+        }
+        let mut run = MayRun {
+            unseen: request.unseen,
+            ..MayRun::default()
+        };
+        for text in &request.texts {
+            run.add(cache.get_text(text), text.truncated && text.tail_hit);
+        }
+        run.follow_executes(decoder, cache);
+        if run.hidden {
+            run.facts.push(Arc::new(Facts::anything()));
+        }
+        let facts: Vec<&Facts> = run.facts.iter().map(Arc::as_ref).collect();
+        let bytes = request
+            .texts
+            .iter()
+            .map(|text| text.bytes)
+            .max()
+            .unwrap_or(0);
+        let mut verdict = match facts.is_empty() {
+            true => None,
+            false => {
+                let message = Message::Statement {
+                    facts: &facts,
+                    bytes,
+                };
+                Some(self.policy.evaluate(&context, &message))
+            }
+        };
+        if run.unseen || verdict.is_none() {
+            let unseen = self.policy.evaluate(&context, &Message::Unseen);
+            verdict = Some(stricter(verdict, unseen));
+        }
+        let mut verdict = verdict.unwrap_or_else(allowed);
+        // What is prepared runs when it is executed: that is when somebody has to approve it.
+        if request.via == Via::Prepare && verdict.action == Action::Hold {
+            verdict.action = Action::Allow;
+        }
+        Judged {
+            verdict,
+            prepares: run.prepares,
+            facts: run.facts.into_iter().next(),
+        }
+    }
+
+    /// The verdict on bytes that are no statement.
+    pub fn judge_bytes(&self, message: Message<'_>, who: &Who<'_>) -> Judged {
+        let path = SearchPath::Unknown;
+        Judged::alone(self.policy.evaluate(&who.context(&path), &message))
+    }
+}
+
+impl Judged {
+    fn alone(verdict: Verdict) -> Self {
+        Judged {
+            verdict,
+            facts: None,
+            prepares: false,
+        }
+    }
+}
+
+fn stricter(one: Option<Verdict>, other: Verdict) -> Verdict {
+    match one {
+        Some(one) if one.action >= other.action => one,
+        _ => other,
+    }
+}
+
+fn allowed() -> Verdict {
+    Verdict {
+        action: Action::Allow,
+        rule: "(default)".into(),
+        reason: None,
+        matched: None,
+        approval_timeout: Duration::ZERO,
+    }
+}
+
+/// EXECUTEs followed for one message: each stands in a text that a client wrote; a text that executes itself ends here.
+const EXECUTES_MAX: usize = 64;
+
+/// Everything that a message may run.
+#[derive(Default)]
+struct MayRun {
+    facts: Vec<Arc<Facts>>,
+    unseen: bool,
+    hidden: bool,
+    prepares: bool,
+}
+
+impl MayRun {
+    /// `hidden`: the text is the head of a longer one, and something behind it could be restricted: it may do anything.
+    fn add(&mut self, facts: Arc<Facts>, hidden: bool) {
+        self.hidden |= hidden;
+        self.prepares |= facts
+            .changes
+            .iter()
+            .any(|change| matches!(change, Change::Prepare { .. }));
+        if !self.facts.iter().any(|known| Arc::ptr_eq(known, &facts)) {
+            self.facts.push(facts);
+        }
+    }
+
+    /// EXECUTE runs what its name stands for. One that is prepared in the same text has its effects there.
+    fn follow_executes(&mut self, decoder: &mut Decoder, cache: &mut FactsCache) {
+        let mut next = 0;
+        while let Some(facts) = self.facts.get(next).map(Arc::clone) {
+            next += 1;
+            for change in &facts.changes {
+                let Change::Execute { name } = change else {
+                    continue;
+                };
+                let here = facts.changes.iter().any(
+                    |change| matches!(change, Change::Prepare { name: made, .. } if made == name),
+                );
+                let candidates = decoder.may_stand_for(name);
+                self.unseen |= candidates.unseen && !here;
+                for text in &candidates.texts {
+                    if self.facts.len() >= EXECUTES_MAX {
+                        self.unseen = true;
+                        return;
+                    }
+                    self.add(cache.get_text(text), text.truncated && text.tail_hit);
+                }
+            }
+        }
+    }
+}

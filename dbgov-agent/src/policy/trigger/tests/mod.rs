@@ -1,0 +1,4 @@
+mod automaton;
+mod generator;
+mod policies;
+mod soundness;
