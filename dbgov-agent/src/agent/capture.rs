@@ -35,8 +35,8 @@ use crate::protocol::GapCause;
 
 /// Packet records read before the control ring and the clock get their turn.
 const DRAIN_RECORDS_MAX: usize = 4096;
-/// Records handed to the journal at once.
-const BATCH_RECORDS: usize = 512;
+/// Records that wait to be made JSON of: few enough to be in the processor's nearest cache still.
+const RECORDS_MAX: usize = 32;
 /// A drain of so many bytes, a large statement or a burst, is followed by the next at once, and the thread is favoured
 /// until a drain is smaller: at the speed of the loopback the ring would be full in some ten milliseconds. Statements of
 /// everyday size stay far below: 60,000 a second are some 150 KiB a drain.
@@ -44,7 +44,7 @@ const BURST_BYTES: usize = 1 << 20;
 /// Nice value meanwhile. Otherwise the thread competes like any other, which costs the database less.
 const BURST_NICE: i32 = -10;
 /// How long packets gather after a drain, milliseconds: the ring holds a second of them and more.
-const GATHER_MS: u16 = 4;
+const GATHER_MS: u16 = 10;
 /// Longest sleep when nothing passes, milliseconds: the period of the clock and the time-outs.
 const IDLE_MS: u16 = 250;
 const TICK: Duration = Duration::from_millis(250);
@@ -178,20 +178,18 @@ impl Capture {
             if self.gate.is_some() {
                 self.commands(state)?;
             }
-            if self.pipeline.recorder().waiting() >= BATCH_RECORDS {
-                self.send()?;
+            if self.pipeline.recorder().waiting() >= RECORDS_MAX {
+                self.journal
+                    .add(self.pipeline.recorder().take())
+                    .map_err(|_| AgentError::WriterEnded)?;
             }
         }
         Ok(DRAIN_RECORDS_MAX)
     }
 
     fn send(&mut self) -> Result<(), AgentError> {
-        let records = self.pipeline.recorder().take();
-        if records.is_empty() {
-            return Ok(());
-        }
         self.journal
-            .send(records)
+            .send(self.pipeline.recorder().take())
             .map_err(|_| AgentError::WriterEnded)
     }
 
@@ -500,7 +498,7 @@ impl Capture {
                 ..GapBlock::default()
             };
             let record = Record {
-                gap: Some(gap),
+                gap: Some(gap.into()),
                 ..Record::new(Kind::Gap, unix_ns())
             };
             self.pipeline.recorder().push(record);

@@ -56,7 +56,8 @@ pub enum Command {
 
 /// The live pipeline.
 pub struct Pipeline {
-    connections: HashMap<u64, Connection>,
+    /// By the cookie of the server's socket, which the kernel chose: nobody can make them collide.
+    connections: HashMap<u64, Connection, foldhash::fast::RandomState>,
     first_requests: LinkedHashMap<Ends, FirstRequest>,
     joiner: Joiner<u64>,
     governed: Governed,
@@ -86,7 +87,7 @@ struct FirstRequest {
 impl Pipeline {
     pub fn new(limits: Limits, clock: Clock, netns_cookies: bool) -> Self {
         Pipeline {
-            connections: HashMap::new(),
+            connections: HashMap::default(),
             first_requests: LinkedHashMap::new(),
             joiner: Joiner::default(),
             governed: Governed::default(),
