@@ -17,7 +17,7 @@ use crate::protocol::postgres::Decoder;
 use crate::protocol::{
     Direction, Event, GapCause, Opaque, Request, SessionFacts, Statement, Status, Text, TimeNs,
 };
-use crate::sql::{Dialect, FactsCache};
+use crate::sql::{Dialect, FactsCache, Options};
 
 /// Verdicts that wait for the results of their messages: more than messages can wait for their answers.
 const VERDICTS_MAX: usize = 1 << 18;
@@ -91,6 +91,10 @@ pub struct Session {
     judged: Vec<Judgement>,
     /// Something the rules ask for is newly known.
     changed: bool,
+    /// The backend that this connection asks to interrupt.
+    cancels: Option<u32>,
+    /// Something was sent that may change the current role, which servers before PostgreSQL 18 do not report.
+    role_may_change: bool,
 }
 
 /// A verdict that waits for the result of its message.
@@ -141,6 +145,8 @@ impl Session {
             verdicts: VecDeque::new(),
             judged: Vec::new(),
             changed: false,
+            cancels: None,
+            role_may_change: false,
         }
     }
 
@@ -187,6 +193,7 @@ impl Session {
             Event::Authenticated { at } => self.announce(at, recorder),
             Event::Statement(statement) => self.statement(*statement, recorder),
             Event::Cancel { at, backend_pid } => {
+                self.cancels = Some(backend_pid);
                 let record = self.base(Kind::Cancel, at, recorder);
                 recorder.push(Record {
                     cancel: Some(CancelBlock {
@@ -251,6 +258,11 @@ impl Session {
         std::mem::take(&mut self.changed)
     }
 
+    /// The backend that is to be interrupted, told once.
+    pub fn take_cancels(&mut self) -> Option<u32> {
+        self.cancels.take()
+    }
+
     /// `identity.name` of the record.
     pub fn requester(&self) -> String {
         let user = self.decoder.facts().user.as_deref();
@@ -271,9 +283,12 @@ impl Session {
             identity: evidence.as_deref(),
             client_addr: self.client_addr.ip(),
             facts: &facts,
+            midstream: self.midstream,
+            role_may_change: self.role_may_change,
             unix_ns: recorder.clock.unix_ns(request.at),
         };
         let judged = rulebook.judge(&request, &who, &mut self.decoder, &mut recorder.facts);
+        self.role_may_change |= judged.may_change_role;
         self.verdicts.push_back(Noted {
             number: request.number,
             block: judged.block(recorder.mode),
@@ -297,6 +312,8 @@ impl Session {
             identity: evidence.as_deref(),
             client_addr: self.client_addr.ip(),
             facts: self.decoder.facts(),
+            midstream: self.midstream,
+            role_may_change: self.role_may_change,
             unix_ns: recorder.clock.unix_ns(at),
         };
         let judged = rulebook.judge_bytes(message, &who);
@@ -359,7 +376,8 @@ impl Session {
                 ..StatementBlock::default()
             };
             if let Some(text) = request.texts.first() {
-                text_facts(&mut block, Arc::clone(text), &mut recorder.facts);
+                let options = options(&request.session);
+                text_facts(&mut block, Arc::clone(text), options, &mut recorder.facts);
             }
             record.statement = Some(block);
         }
@@ -553,15 +571,27 @@ fn statement_block(statement: Statement, cache: &mut FactsCache) -> StatementBlo
         ..StatementBlock::default()
     };
     if let Some(text) = statement.text {
-        text_facts(&mut block, text, cache);
+        text_facts(&mut block, text, options(&statement.session), cache);
     } else if statement.function_oid.is_some() {
         block.count = 1;
     }
     block
 }
 
-fn text_facts(block: &mut StatementBlock, text: Arc<Text>, cache: &mut FactsCache) {
-    let facts = cache.get_text(&text);
+/// How the server reads texts of this session. What it has not said is its default.
+fn options(facts: &SessionFacts) -> Options {
+    Options {
+        standard_conforming_strings: Some(facts.standard_conforming_strings.unwrap_or(true)),
+    }
+}
+
+fn text_facts(
+    block: &mut StatementBlock,
+    text: Arc<Text>,
+    options: Options,
+    cache: &mut FactsCache,
+) {
+    let facts = cache.get_text_with(&text, options);
     block.bytes = text.bytes;
     block.count = facts.count;
     block.encoding = text.encoding.as_deref().map(str::to_owned);
