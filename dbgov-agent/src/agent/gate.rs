@@ -61,6 +61,9 @@ impl Gate {
         let now = boot_ns();
         kernel.beat(now)?;
         kernel.set_gate_config(config)?;
+        // Those of a former agent speak of its automata. Until the connections are classified all is held, so that what
+        // the gate knows of them can be read without haste.
+        kernel.remove_controls();
         Ok(Gate {
             injectors: Injectors::new(config.mark),
             namespaces: HashMap::new(),

@@ -124,8 +124,9 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
             let gate = match enforces {
                 true => {
                     pipeline.enforce();
+                    let gate = Gate::start(&mut kernel, &policy, config.audit.lossless)?;
                     pipeline.adopt(kernel.gates());
-                    Some(Gate::start(&mut kernel, &policy, config.audit.lossless)?)
+                    Some(gate)
                 }
                 false => None,
             };

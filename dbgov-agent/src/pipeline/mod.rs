@@ -108,6 +108,9 @@ impl Pipeline {
     /// What a gate that is older than this agent knows of its connections.
     pub fn adopt(&mut self, gates: impl Iterator<Item = (u64, GateState)>) {
         self.adopted = gates.filter(|(_, gate)| gate.synced != 0).collect();
+        // The kernel must see that the next generation is another.
+        let generations = self.adopted.values().map(|gate| gate.generation);
+        self.control_generation = generations.max().unwrap_or(0);
     }
 
     /// Whether connections are still to be taken over from such a gate.
