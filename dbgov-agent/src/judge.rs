@@ -9,7 +9,7 @@ use crate::config::PolicyMode;
 use crate::policy::{Action, Context, Message, Policy, SearchPath, Verdict};
 use crate::protocol::postgres::Decoder;
 use crate::protocol::{Request, SessionFacts, Via};
-use crate::sql::{Change, Facts, FactsCache};
+use crate::sql::{Change, Facts, FactsCache, Options, Tracked};
 
 /// The policy in force.
 #[derive(Debug)]
@@ -27,18 +27,36 @@ pub struct Who<'a> {
     pub identity: Option<&'a str>,
     pub client_addr: IpAddr,
     pub facts: &'a SessionFacts,
+    /// Its start was not seen: what it did not say since is not known.
+    pub midstream: bool,
+    /// Another role than the start-up user may be the current one.
+    pub role_may_change: bool,
     /// Nanoseconds since 1970.
     pub unix_ns: u64,
 }
 
 impl<'a> Who<'a> {
+    /// As the server last reported it.
+    pub fn search_path(&self) -> SearchPath {
+        match &self.facts.search_path {
+            Some(schemas) => SearchPath::Known(schemas.to_vec()),
+            None => SearchPath::Unknown,
+        }
+    }
+
     pub fn context(&self, search_path: &'a SearchPath) -> Context<'a> {
         Context {
             identity: self.identity,
             user: self.facts.user.as_deref(),
-            role: self.facts.role.as_deref(),
+            role: self.facts.role.as_deref().or(match self.role_may_change {
+                true => None,
+                false => self.facts.user.as_deref(),
+            }),
             database: self.facts.database.as_deref(),
-            application: self.facts.application.as_deref(),
+            application: self.facts.application.as_deref().or(match self.midstream {
+                true => None,
+                false => Some(""),
+            }),
             client_addr: Some(self.client_addr.to_canonical()),
             unix_ns: i128::from(self.unix_ns),
             search_path,
@@ -54,6 +72,8 @@ pub struct Judged {
     pub facts: Option<Arc<Facts>>,
     /// The message makes a prepared statement, in SQL.
     pub prepares: bool,
+    /// The message may change the current role.
+    pub may_change_role: bool,
 }
 
 impl Judged {
@@ -82,8 +102,13 @@ impl Rulebook {
         decoder: &mut Decoder,
         cache: &mut FactsCache,
     ) -> Judged {
-        let path = SearchPath::Unknown;
+        let path = who.search_path();
         let context = who.context(&path);
+        // What was sent before and is not answered yet may change how the server reads this.
+        let answered = !decoder.is_answer_outstanding_before(request.number);
+        let options = Options {
+            standard_conforming_strings: who.facts.standard_conforming_strings.filter(|_| answered),
+        };
         if let Some(oid) = request.function_oid {
             return Judged::alone(
                 self.policy
@@ -95,9 +120,12 @@ impl Rulebook {
             ..MayRun::default()
         };
         for text in &request.texts {
-            run.add(cache.get_text(text), text.truncated && text.tail_hit);
+            run.add(
+                cache.get_text_with(text, options),
+                text.truncated && text.tail_hit,
+            );
         }
-        run.follow_executes(decoder, cache);
+        run.follow_executes(decoder, options, cache);
         if run.hidden {
             run.facts.push(Arc::new(Facts::anything()));
         }
@@ -130,13 +158,14 @@ impl Rulebook {
         Judged {
             verdict,
             prepares: run.prepares,
+            may_change_role: run.facts.iter().any(|facts| may_change_role(facts)),
             facts: run.facts.into_iter().next(),
         }
     }
 
     /// The verdict on bytes that are no statement.
     pub fn judge_bytes(&self, message: Message<'_>, who: &Who<'_>) -> Judged {
-        let path = SearchPath::Unknown;
+        let path = who.search_path();
         Judged::alone(self.policy.evaluate(&who.context(&path), &message))
     }
 }
@@ -147,8 +176,20 @@ impl Judged {
             verdict,
             facts: None,
             prepares: false,
+            may_change_role: false,
         }
     }
+}
+
+/// SET ROLE and its kin, or code that may be anything.
+fn may_change_role(facts: &Facts) -> bool {
+    let sets = facts.changes.iter().any(|change| {
+        let Change::Set { setting, .. } = change else {
+            return false;
+        };
+        matches!(setting, Tracked::Role | Tracked::SessionAuthorization)
+    });
+    sets || facts.effects.iter().any(|effect| effect.dynamic)
 }
 
 fn stricter(one: Option<Verdict>, other: Verdict) -> Verdict {
@@ -194,7 +235,7 @@ impl MayRun {
     }
 
     /// EXECUTE runs what its name stands for. One that is prepared in the same text has its effects there.
-    fn follow_executes(&mut self, decoder: &mut Decoder, cache: &mut FactsCache) {
+    fn follow_executes(&mut self, decoder: &mut Decoder, options: Options, cache: &mut FactsCache) {
         let mut next = 0;
         while let Some(facts) = self.facts.get(next).map(Arc::clone) {
             next += 1;
@@ -212,7 +253,10 @@ impl MayRun {
                         self.unseen = true;
                         return;
                     }
-                    self.add(cache.get_text(text), text.truncated && text.tail_hit);
+                    self.add(
+                        cache.get_text_with(text, options),
+                        text.truncated && text.tail_hit,
+                    );
                 }
             }
         }

@@ -15,9 +15,10 @@ use crate::judge::{Judged, Rulebook, Who};
 use crate::policy::Message;
 use crate::protocol::postgres::Decoder;
 use crate::protocol::{
-    Direction, Event, GapCause, Opaque, Request, SessionFacts, Statement, Status, Text, TimeNs,
+    Direction, Event, GapCause, Opaque, Request, SessionFacts, Statement, StatementResult, Status,
+    Text, TimeNs,
 };
-use crate::sql::{Dialect, FactsCache};
+use crate::sql::{Dialect, FactsCache, Options};
 
 /// Verdicts that wait for the results of their messages: more than messages can wait for their answers.
 const VERDICTS_MAX: usize = 1 << 18;
@@ -62,8 +63,9 @@ impl Recorder {
         self.records.len()
     }
 
-    pub fn take(&mut self) -> Vec<Record> {
-        std::mem::take(&mut self.records)
+    /// The records so far; what is not read of them is dropped.
+    pub fn take(&mut self) -> impl Iterator<Item = Record> + '_ {
+        self.records.drain(..)
     }
 }
 
@@ -91,6 +93,10 @@ pub struct Session {
     judged: Vec<Judgement>,
     /// Something the rules ask for is newly known.
     changed: bool,
+    /// The backend that this connection asks to interrupt.
+    cancels: Option<u32>,
+    /// Something was sent that may change the current role, which servers before PostgreSQL 18 do not report.
+    role_may_change: bool,
 }
 
 /// A verdict that waits for the result of its message.
@@ -141,6 +147,8 @@ impl Session {
             verdicts: VecDeque::new(),
             judged: Vec::new(),
             changed: false,
+            cancels: None,
+            role_may_change: false,
         }
     }
 
@@ -187,12 +195,14 @@ impl Session {
             Event::Authenticated { at } => self.announce(at, recorder),
             Event::Statement(statement) => self.statement(*statement, recorder),
             Event::Cancel { at, backend_pid } => {
+                self.cancels = Some(backend_pid);
                 let record = self.base(Kind::Cancel, at, recorder);
+                let cancel = CancelBlock {
+                    backend_pid,
+                    session: None,
+                };
                 recorder.push(Record {
-                    cancel: Some(CancelBlock {
-                        backend_pid,
-                        session: None,
-                    }),
+                    cancel: Some(cancel.into()),
                     ..record
                 });
             }
@@ -206,7 +216,7 @@ impl Session {
                     ..ErrorBlock::default()
                 };
                 recorder.push(Record {
-                    error: Some(error),
+                    error: Some(error.into()),
                     ..record
                 });
             }
@@ -226,7 +236,7 @@ impl Session {
                     ..ErrorBlock::default()
                 };
                 recorder.push(Record {
-                    error: Some(error),
+                    error: Some(error.into()),
                     ..record
                 });
             }
@@ -251,6 +261,11 @@ impl Session {
         std::mem::take(&mut self.changed)
     }
 
+    /// The backend that is to be interrupted, told once.
+    pub fn take_cancels(&mut self) -> Option<u32> {
+        self.cancels.take()
+    }
+
     /// `identity.name` of the record.
     pub fn requester(&self) -> String {
         let user = self.decoder.facts().user.as_deref();
@@ -271,9 +286,12 @@ impl Session {
             identity: evidence.as_deref(),
             client_addr: self.client_addr.ip(),
             facts: &facts,
+            midstream: self.midstream,
+            role_may_change: self.role_may_change,
             unix_ns: recorder.clock.unix_ns(request.at),
         };
         let judged = rulebook.judge(&request, &who, &mut self.decoder, &mut recorder.facts);
+        self.role_may_change |= judged.may_change_role;
         self.verdicts.push_back(Noted {
             number: request.number,
             block: judged.block(recorder.mode),
@@ -297,6 +315,8 @@ impl Session {
             identity: evidence.as_deref(),
             client_addr: self.client_addr.ip(),
             facts: self.decoder.facts(),
+            midstream: self.midstream,
+            role_may_change: self.role_may_change,
             unix_ns: recorder.clock.unix_ns(at),
         };
         let judged = rulebook.judge_bytes(message, &who);
@@ -359,7 +379,8 @@ impl Session {
                 ..StatementBlock::default()
             };
             if let Some(text) = request.texts.first() {
-                text_facts(&mut block, Arc::clone(text), &mut recorder.facts);
+                let options = options(&request.session);
+                text_facts(&mut block, Arc::clone(text), options, &mut recorder.facts);
             }
             record.statement = Some(block);
         }
@@ -371,7 +392,7 @@ impl Session {
     pub fn approval(&mut self, at: TimeNs, approval: ApprovalBlock, recorder: &mut Recorder) {
         let record = self.base(Kind::Approval, at, recorder);
         recorder.push(Record {
-            approval: Some(approval),
+            approval: Some(approval.into()),
             ..record
         });
     }
@@ -396,7 +417,7 @@ impl Session {
             ..GapBlock::default()
         };
         recorder.push(Record {
-            gap: Some(gap),
+            gap: Some(gap.into()),
             ..record
         });
     }
@@ -431,12 +452,12 @@ impl Session {
             statements: self.statements,
         };
         recorder.push(Record {
-            close: Some(close),
+            close: Some(close.into()),
             ..record
         });
     }
 
-    fn statement(&mut self, statement: Statement, recorder: &mut Recorder) {
+    fn statement(&mut self, mut statement: Statement, recorder: &mut Recorder) {
         // A statement shows that the session is open, whatever was missed of its beginning.
         self.announce(statement.sent_at, recorder);
         self.statements += 1;
@@ -446,7 +467,7 @@ impl Session {
         }
         let facts = Arc::clone(&statement.session);
         let mut record = self.base_with(Kind::Statement, statement.sent_at, facts, recorder);
-        record.result = Some(result_block(&statement));
+        record.result = Some(result_block(statement.sent_at, &mut statement.result));
         record.verdict = self.verdict(statement.number);
         record.statement = Some(statement_block(statement, &mut recorder.facts));
         recorder.push(record);
@@ -506,8 +527,8 @@ impl Session {
             Some(self.client_addr),
         );
         // Strings and numbers only: rendering them cannot fail.
-        let session = Rendered::new(session).ok()?;
-        let identity = Rendered::new(who).ok()?;
+        let session = Rendered::new(&session).ok()?;
+        let identity = Rendered::new(&who).ok()?;
         Some(Blocks {
             facts,
             session,
@@ -523,10 +544,9 @@ fn name(direction: Direction) -> &'static str {
     }
 }
 
-fn result_block(statement: &Statement) -> ResultBlock {
-    let result = &statement.result;
-    let (error, message) = match &result.error {
-        Some(error) => (Some(error.code.clone()), Some(error.message.clone())),
+fn result_block(sent_at: TimeNs, result: &mut StatementResult) -> ResultBlock {
+    let (error, message) = match result.error.take() {
+        Some(error) => (Some(error.code), Some(error.message)),
         None => (None, None),
     };
     ResultBlock {
@@ -534,12 +554,12 @@ fn result_block(statement: &Statement) -> ResultBlock {
         copy_out_bytes: result.copy_out_bytes,
         duration_us: result
             .finished_at
-            .map(|at| at.saturating_sub(statement.sent_at) / 1000),
+            .map(|at| at.saturating_sub(sent_at) / 1000),
         error,
         message,
         rows: result.rows,
         status: result.status.name(),
-        tags: result.tags.clone(),
+        tags: std::mem::take(&mut result.tags),
     }
 }
 
@@ -553,15 +573,27 @@ fn statement_block(statement: Statement, cache: &mut FactsCache) -> StatementBlo
         ..StatementBlock::default()
     };
     if let Some(text) = statement.text {
-        text_facts(&mut block, text, cache);
+        text_facts(&mut block, text, options(&statement.session), cache);
     } else if statement.function_oid.is_some() {
         block.count = 1;
     }
     block
 }
 
-fn text_facts(block: &mut StatementBlock, text: Arc<Text>, cache: &mut FactsCache) {
-    let facts = cache.get_text(&text);
+/// How the server reads texts of this session. What it has not said is its default.
+fn options(facts: &SessionFacts) -> Options {
+    Options {
+        standard_conforming_strings: Some(facts.standard_conforming_strings.unwrap_or(true)),
+    }
+}
+
+fn text_facts(
+    block: &mut StatementBlock,
+    text: Arc<Text>,
+    options: Options,
+    cache: &mut FactsCache,
+) {
+    let facts = cache.get_text_with(&text, options);
     block.bytes = text.bytes;
     block.count = facts.count;
     block.encoding = text.encoding.as_deref().map(str::to_owned);

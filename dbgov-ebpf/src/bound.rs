@@ -4,10 +4,16 @@
 /// the compiler knows that and would drop a plain `&`, the verifier does not know it and needs to read it.
 #[inline(always)]
 pub fn masked<const MASK: i32>(value: u32) -> u32 {
-    let mut bounded = u64::from(value);
+    masked_wide::<MASK>(value.into()) as u32
+}
+
+/// As [`masked`], for a whole register: no instructions that cut it to 32 bits.
+#[inline(always)]
+pub fn masked_wide<const MASK: i32>(value: u64) -> u64 {
+    let mut bounded = value;
     // SAFETY: an and of a register with a constant.
     unsafe { core::arch::asm!("{0} &= {1}", inout(reg) bounded, const MASK) };
-    bounded as u32
+    bounded
 }
 
 /// `value` as a length between 1 and `N`, a power of two.

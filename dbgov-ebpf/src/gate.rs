@@ -33,14 +33,18 @@ use crate::{
 /// BIG TCP are held, in several records.
 const WHOLE_BYTES: usize = 64 << 10;
 
-/// How loops are run: by bpf_loop (Linux 5.17), or bounded.
+/// What the kernel can do: loops are run by bpf_loop (Linux 5.17) or bounded, and there is a gate where there is an
+/// atomic exchange for its lock (5.12).
 pub trait Loops {
+    const GATE: bool = true;
     fn scan(scan: &mut Scan) -> u16;
     fn frames(frames: &mut Frames);
 }
 
 pub struct WithHelper;
 pub struct Bounded;
+/// No gate: everything passes.
+pub struct Ungated;
 
 impl Loops for WithHelper {
     #[inline(always)]
@@ -62,6 +66,16 @@ impl Loops for Bounded {
     fn frames(frames: &mut Frames) {
         frames::bounded(frames);
     }
+}
+
+impl Loops for Ungated {
+    const GATE: bool = false;
+    #[inline(always)]
+    fn scan(_scan: &mut Scan) -> u16 {
+        AUTOMATON_HIT
+    }
+    #[inline(always)]
+    fn frames(_frames: &mut Frames) {}
 }
 
 /// The settings, where a packet has to be looked at: the one look-up that observing costs.

@@ -22,7 +22,7 @@ use dbgov_common::{
 use crate::{
     bound::length,
     counters::count,
-    gate::{self, Bounded, Loops, WithHelper},
+    gate::{self, Bounded, Loops, Ungated, WithHelper},
     maps::{CONNS, PACKETS, governed, skb_has_netns_cookie},
     packet::{Packet, Parsed, TCP_FIN, TCP_RST, TCP_URG, parse, tuple},
 };
@@ -38,6 +38,12 @@ pub fn dbgov_ingress(ctx: SkBuffContext) -> i32 {
 #[cgroup_skb(ingress)]
 pub fn dbgov_ingress_bounded(ctx: SkBuffContext) -> i32 {
     i32::from(ingress::<Bounded>(&ctx))
+}
+
+/// As `dbgov_ingress`, for kernels without an atomic exchange (before Linux 5.12): it only observes.
+#[cgroup_skb(ingress)]
+pub fn dbgov_ingress_ungated(ctx: SkBuffContext) -> i32 {
+    i32::from(ingress::<Ungated>(&ctx))
 }
 
 #[repr(C)]
@@ -71,7 +77,7 @@ fn ingress<L: Loops>(ctx: &SkBuffContext) -> bool {
         Parsed::Unknown => {
             count(|c| c.unparsed_packets += 1);
             // SAFETY: the socket of the packet; only TCP's is a TCP socket (Linux 5.1).
-            return unsafe { bpf_tcp_sock(sk) }.is_null() || !gate::enforcing();
+            return unsafe { bpf_tcp_sock(sk) }.is_null() || !(L::GATE && gate::enforcing());
         }
     };
     let payload = packet.payload_at != packet.end;
@@ -81,7 +87,7 @@ fn ingress<L: Loops>(ctx: &SkBuffContext) -> bool {
     // SAFETY: as above.
     if unsafe { (*sk).state } == BPF_TCP_LISTEN {
         // The client sends it again to the connection's own socket, where the gate knows what to do with it.
-        if payload && gate::enforcing() {
+        if L::GATE && payload && gate::enforcing() {
             count(|c| c.gate_dropped += 1);
             return false;
         }
@@ -92,7 +98,7 @@ fn ingress<L: Loops>(ctx: &SkBuffContext) -> bool {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let Some(state) = state_of(ctx, &packet, cookie, true) else {
         // Nobody would know of the connection what passes on it.
-        if payload && gate::enforcing() {
+        if L::GATE && payload && gate::enforcing() {
             count(|c| c.gate_dropped += 1);
             return false;
         }
@@ -100,7 +106,8 @@ fn ingress<L: Loops>(ctx: &SkBuffContext) -> bool {
     };
     // SAFETY: an entry of a preallocated map stays readable, whatever happens to the key.
     let state = unsafe { &mut *state };
-    if let Some(config) = gate::in_force()
+    if L::GATE
+        && let Some(config) = gate::in_force()
         && let Some(passes) = gate::gated::<L>(ctx, &packet, cookie, state, &config, sk)
     {
         return passes;

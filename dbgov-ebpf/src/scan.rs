@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use dbgov_common::gate::{AUTOMATON_HIT, AUTOMATON_STATES_MAX, Automaton};
 
-use crate::bound::{length, masked};
+use crate::bound::{length, masked, masked_wide};
 
 /// Bytes looked at at once; a power of two.
 const WINDOW_BYTES: usize = 64;
@@ -100,18 +100,20 @@ impl Scan {
             return false;
         }
         let window = window.as_ptr().cast::<u8>();
-        let mut state = self.state;
-        for index in 0..WINDOW_BYTES {
-            if index as u32 >= bytes {
+        // In whole registers: each byte waits for the state behind the one before.
+        let (automaton, bytes_wide) = (self.automaton.cast::<u16>(), u64::from(bytes));
+        let mut state = u64::from(self.state);
+        for index in 0..WINDOW_BYTES as u64 {
+            if index >= bytes_wide {
                 break;
             }
             // SAFETY: inside the window.
-            let byte = unsafe { window.add(index).read() };
-            let at = masked::<INDEX_MASK>((state << 8) | u32::from(byte));
+            let byte = unsafe { window.add(index as usize).read() };
+            let at = masked_wide::<INDEX_MASK>((state << 8) | u64::from(byte));
             // SAFETY: the mask keeps the index inside the table.
-            state = u32::from(unsafe { (*self.automaton).next.as_ptr().add(at as usize).read() });
+            state = u64::from(unsafe { automaton.add(at as usize).read() });
         }
-        self.state = state;
+        self.state = state as u32;
         // Below 1 MiB as it was; the mask makes all passes look alike to the verifier.
         self.at = masked::<OFFSET_MASK>(self.at.wrapping_add(bytes));
         true

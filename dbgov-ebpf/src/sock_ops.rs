@@ -28,11 +28,22 @@ const BPF_ANY: u64 = 0;
 
 #[sock_ops]
 pub fn dbgov_sock_ops(ctx: SockOpsContext) -> u32 {
+    sock_ops::<true>(&ctx)
+}
+
+/// As `dbgov_sock_ops`, for kernels without the gate (before Linux 5.12).
+#[sock_ops]
+pub fn dbgov_sock_ops_ungated(ctx: SockOpsContext) -> u32 {
+    sock_ops::<false>(&ctx)
+}
+
+#[inline(always)]
+fn sock_ops<const GATE: bool>(ctx: &SockOpsContext) -> u32 {
     match ctx.op() {
-        BPF_SOCK_OPS_TCP_LISTEN_CB => listening(&ctx),
-        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(&ctx),
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => connected(&ctx),
-        BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == BPF_TCP_CLOSE => closed(&ctx),
+        BPF_SOCK_OPS_TCP_LISTEN_CB => listening(ctx),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted::<GATE>(ctx),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => connected(ctx),
+        BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == BPF_TCP_CLOSE => closed::<GATE>(ctx),
         _ => {}
     }
     1
@@ -115,7 +126,7 @@ fn listening(ctx: &SockOpsContext) {
 
 /// A server's end: before the first payload byte is handed to the socket.
 #[inline(always)]
-fn accepted(ctx: &SockOpsContext) {
+fn accepted<const GATE: bool>(ctx: &SockOpsContext) {
     if !governed(ctx.local_port()) {
         return;
     }
@@ -132,7 +143,9 @@ fn accepted(ctx: &SockOpsContext) {
         count(|c| c.conns_full += 1);
         return;
     }
-    gate::accepted(header.cookie, request_seq);
+    if GATE {
+        gate::accepted(header.cookie, request_seq);
+    }
     let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
     debug!(
         ctx,
@@ -191,9 +204,11 @@ fn connected(ctx: &SockOpsContext) {
 }
 
 #[inline(always)]
-fn closed(ctx: &SockOpsContext) {
+fn closed<const GATE: bool>(ctx: &SockOpsContext) {
     let header = header(ctx, KIND_CLOSE);
-    gate::closed(header.cookie);
+    if GATE {
+        gate::closed(header.cookie);
+    }
     let Some(state) = CONNS.get_ptr_mut(&header.cookie) else {
         return;
     };

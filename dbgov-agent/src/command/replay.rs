@@ -2,9 +2,14 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
 
 use crate::audit::line::LineEncoder;
 use crate::config::Config;
+use crate::judge::Rulebook;
+use crate::policy::Policy;
 use crate::protocol::postgres::Limits;
 use crate::replay::{Replay, ReplayError};
 use crate::session::Recorder;
@@ -12,7 +17,16 @@ use crate::stream::flow::Servers;
 
 pub fn run(config: Option<&Path>, file: &Path) -> anyhow::Result<()> {
     let (config, _) = Config::load(config)?;
+    let policy = match &config.policy {
+        Some(policy) => {
+            let text = std::fs::read_to_string(&policy.file)
+                .with_context(|| format!("cannot read the policy {}", policy.file.display()))?;
+            Some(Policy::parse(&text, &policy.file)?)
+        }
+        None => None,
+    };
     let limits = Limits {
+        tell_requests: policy.is_some(),
         statement_bytes_max: config.capture.statement_bytes_max,
         param_bytes_max: config.capture.param_bytes_max,
         ..Limits::default()
@@ -22,6 +36,13 @@ pub fn run(config: Option<&Path>, file: &Path) -> anyhow::Result<()> {
     let mut encoder = LineEncoder::new(&config.node());
     let mut line = Vec::new();
     let mut replay = Replay::new(limits);
+    // A capture file is past: verdicts say what would have been.
+    replay.recorder.rulebook = policy.map(|policy| {
+        Arc::new(Rulebook {
+            policy,
+            generation: 1,
+        })
+    });
     let mut write = |recorder: &mut Recorder| {
         for record in recorder.take() {
             let hash = encoder.encode(&record, &mut line)?;

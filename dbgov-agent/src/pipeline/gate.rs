@@ -1,5 +1,6 @@
 //! From verdicts to what the gate does: what is sent on, what ends, what waits for a person.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::gate::inject::Ends;
 use crate::gate::refusal;
 use crate::judge::{Rulebook, Who};
 use crate::policy::trigger::Words;
-use crate::policy::{Action, SearchPath, Verdict};
+use crate::policy::{Action, Verdict};
 use crate::protocol::{Direction, Event, Request, TimeNs, Via};
 use crate::session::{Judgement, Recorder};
 
@@ -218,9 +219,11 @@ impl Pipeline {
                 identity: evidence.as_deref(),
                 client_addr: session.client_addr.ip(),
                 facts: &facts,
+                midstream: session.is_midstream(),
+                role_may_change: true,
                 unix_ns: 0,
             };
-            let path = SearchPath::Unknown;
+            let path = who.search_path();
             self.classes.of(&rulebook.policy, &who.context(&path))
         };
         for (slot, words) in self.classes.take_to_load() {
@@ -248,6 +251,13 @@ impl Pipeline {
         }
         let judged = connection.session.take_judged();
         let changed = connection.session.take_changed();
+        if let Some(backend_pid) = connection.session.take_cancels() {
+            let server_addr = connection.session.server_addr;
+            self.cancelled(backend_pid, server_addr);
+        }
+        let Some(connection) = self.connections.get_mut(&cookie) else {
+            return;
+        };
         if connection.gated.is_none() {
             return;
         }
@@ -432,6 +442,24 @@ impl Pipeline {
         {
             connection.session.decoder.refuse(waiting.number);
             gated.closed = true;
+        }
+    }
+
+    /// A client wants what runs in this backend interrupted. The server knows nothing of a statement that waits here.
+    fn cancelled(&mut self, backend_pid: u32, server_addr: SocketAddr) {
+        let waits = self.connections.iter().find(|(_, connection)| {
+            let gated = connection.gated.as_ref();
+            gated.is_some_and(|gated| gated.waiting.is_some())
+                && connection.session.server_addr == server_addr
+                && connection.session.decoder.facts().backend_pid == Some(backend_pid)
+        });
+        let Some(cookie) = waits.map(|(cookie, _)| *cookie) else {
+            return;
+        };
+        let now = self.recorder.now();
+        if let Some(outcome) = self.approvals.client_gone(cookie, now) {
+            self.record_outcome(&outcome);
+            self.deny(cookie, "its client cancelled it");
         }
     }
 

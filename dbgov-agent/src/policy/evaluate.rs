@@ -146,7 +146,22 @@ impl<'a> Question<'a> {
             .map(|at| &policy.rules[at])
     }
 
-    fn setting(&self, setting: Setting, effect: Option<&'a Effect>) -> Decision<'a> {
+    /// By the first rule that matches, or by the default.
+    fn one<'e>(&mut self, effect: &'e Effect, text: Text) -> Decision<'e>
+    where
+        'a: 'e,
+    {
+        match self.rule(effect, text) {
+            Some(rule) => Decision {
+                action: rule.action,
+                by: By::Rule(rule),
+                effect: Some(effect),
+            },
+            None => self.setting(Setting::Default, Some(effect)),
+        }
+    }
+
+    fn setting<'e>(&self, setting: Setting, effect: Option<&'e Effect>) -> Decision<'e> {
         Decision {
             action: self.policy.settings.of(setting),
             by: By::Setting(setting),
@@ -171,17 +186,8 @@ impl<'a> Question<'a> {
         let mut unread = None;
         let mut guess_matched = false;
         for effect in &facts.effects {
-            let decision = match question.rule(effect, text) {
-                Some(rule) => {
-                    guess_matched |= effect.uncertain;
-                    Decision {
-                        action: rule.action,
-                        by: By::Rule(rule),
-                        effect: Some(effect),
-                    }
-                }
-                None => question.setting(Setting::Default, Some(effect)),
-            };
+            let decision = question.one(effect, text);
+            guess_matched |= effect.uncertain && matches!(decision.by, By::Rule(_));
             tell(&question, effect, decision.by);
             if is_unread(effect) {
                 unread.get_or_insert(effect);
@@ -258,18 +264,7 @@ impl Policy {
                     bytes: 0,
                     statements: 1,
                 };
-                let decision = match Question::new(self, context).rule(&effect, text) {
-                    Some(rule) => Decision {
-                        action: rule.action,
-                        by: By::Rule(rule),
-                        effect: Some(&effect),
-                    },
-                    None => Decision {
-                        action: self.settings.default,
-                        by: By::Setting(Setting::Default),
-                        effect: Some(&effect),
-                    },
-                };
+                let decision = Question::new(self, context).one(&effect, text);
                 return self.verdict(decision);
             }
             Message::Statement { .. } | Message::Unseen => Setting::Unseen,

@@ -143,7 +143,7 @@ pub(super) fn matching_name<'a>(
             Some(found)
         }
         ObjectKind::Schema | ObjectKind::Database | ObjectKind::Role
-            if restrictive && CONTAINING.contains(effect.verb) =>
+            if restrictive && concerns_contents(effect.verb, object.kind) =>
         {
             let mut names = rule.tables.iter().chain(&rule.functions);
             let found = names.find(|pattern| match &pattern.schema {
@@ -154,6 +154,12 @@ pub(super) fn matching_name<'a>(
         }
         _ => None,
     }
+}
+
+/// Rights on a database and membership in a role are none on tables.
+fn concerns_contents(verb: Verb, kind: ObjectKind) -> bool {
+    let of_rights = matches!(verb, Verb::Grant | Verb::Revoke);
+    CONTAINING.contains(verb) && (kind == ObjectKind::Schema || !of_rights)
 }
 
 fn in_schemas(schemas: &[Glob], rule: &Rule, effect: &Effect, path: &SearchPath) -> bool {

@@ -66,6 +66,10 @@ pub struct SessionFacts {
     pub protocol_version: Option<(u16, u16)>,
     pub backend_pid: Option<u32>,
     pub server_version: Option<String>,
+    /// As the server last reported it.
+    pub standard_conforming_strings: Option<bool>,
+    /// As the server last reported it (PostgreSQL 18 and later do): the names in it, folded.
+    pub search_path: Option<Arc<[Box<str>]>>,
     /// The session runs under TLS or GSS encryption, so that its statements cannot be read.
     pub opaque: Option<Opaque>,
 }

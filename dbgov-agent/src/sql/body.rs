@@ -111,7 +111,7 @@ pub(crate) fn statements(source: &Source<'_>, list: Cursor<'_>, found: &mut Coll
         depth,
     };
     while !reader.rest.at_end() {
-        let chunk = reader.to_semicolon();
+        let chunk = reader.until_semicolon();
         reader.sql(chunk);
     }
 }
@@ -160,24 +160,24 @@ impl<'b> Reader<'_, 'b> {
             "case" => self.condition("when"),
             "for" | "foreach" => self.for_loop(),
             "execute" => {
-                let chunk = self.to_semicolon();
+                let chunk = self.until_semicolon();
                 self.execute(chunk);
             }
             "perform" => {
-                let chunk = self.to_semicolon();
+                let chunk = self.until_semicolon();
                 self.select(chunk);
             }
             "return" => self.return_(),
             "open" => self.open(),
             "end" | "fetch" | "move" | "close" | "get" | "null" | "exit" | "continue" => {
-                self.to_semicolon();
+                self.until_semicolon();
             }
             "raise" | "assert" => {
-                let chunk = self.to_semicolon();
+                let chunk = self.until_semicolon();
                 scan::code(chunk, self.found);
             }
             _ => {
-                let chunk = self.to_semicolon();
+                let chunk = self.until_semicolon();
                 self.sql(chunk);
             }
         }
@@ -186,7 +186,7 @@ impl<'b> Reader<'_, 'b> {
     /// `target := value;` and `target = value;`, passed over; the value.
     fn assignment(&mut self) -> Option<Cursor<'b>> {
         let before = self.rest;
-        let value = assigned(self.to_semicolon());
+        let value = assigned(self.until_semicolon());
         if value.is_none() {
             self.rest = before;
         }
@@ -196,7 +196,7 @@ impl<'b> Reader<'_, 'b> {
     /// `name type := value; name CURSOR FOR query; ...` up to BEGIN.
     fn declarations(&mut self) {
         while !self.rest.at_end() && !self.rest.is("begin") {
-            let mut chunk = self.to_semicolon();
+            let mut chunk = self.until_semicolon();
             let mut cursor = chunk;
             if cursor.skip_past("cursor") && (cursor.skip_past("for") || cursor.skip_past("is")) {
                 self.sql(cursor);
@@ -212,13 +212,13 @@ impl<'b> Reader<'_, 'b> {
     /// `IF condition THEN` and the like: the first word, the condition and the last.
     fn condition(&mut self, last: &str) {
         self.rest.next();
-        let condition = self.to_word(last);
+        let condition = self.until_word(last);
         self.expressions(condition);
     }
 
     /// `FOR target IN ... LOOP`
     fn for_loop(&mut self) {
-        let mut header = self.to_word("loop");
+        let mut header = self.until_word("loop");
         if !header.skip_past("in") && !header.skip_past("array") {
             return scan::code(header, self.found);
         }
@@ -248,7 +248,7 @@ impl<'b> Reader<'_, 'b> {
 
     fn return_(&mut self) {
         self.rest.next();
-        let mut chunk = self.to_semicolon();
+        let mut chunk = self.until_semicolon();
         if chunk.eat("query") {
             if chunk.is("execute") {
                 self.execute(chunk);
@@ -263,7 +263,7 @@ impl<'b> Reader<'_, 'b> {
 
     /// `OPEN cursor [[NO] SCROLL] FOR query`, `... FOR EXECUTE text`, `OPEN cursor (arguments)`
     fn open(&mut self) {
-        let chunk = self.to_semicolon();
+        let chunk = self.until_semicolon();
         let mut query = chunk;
         if !query.skip_past("for") {
             scan::code(chunk, self.found);
@@ -344,7 +344,7 @@ impl<'b> Reader<'_, 'b> {
     }
 
     /// What stands before the next semicolon, which is passed over too.
-    fn to_semicolon(&mut self) -> Cursor<'b> {
+    fn until_semicolon(&mut self) -> Cursor<'b> {
         let mut parens = 0usize;
         let end = self.rest.tokens.iter().position(|token| {
             match token.kind {
@@ -358,7 +358,7 @@ impl<'b> Reader<'_, 'b> {
     }
 
     /// What stands before the word, which is passed over too; CASE ... END in it is left whole.
-    fn to_word(&mut self, last: &str) -> Cursor<'b> {
+    fn until_word(&mut self, last: &str) -> Cursor<'b> {
         let mut cases = 0usize;
         let rest = self.rest;
         let end = rest.tokens.iter().position(|token| {

@@ -7,9 +7,9 @@
 //! statement   tokens -> statements; each to the reader that knows it
 //!   utility     COPY, EXPLAIN, GRANT, ...: read from their tokens
 //!   session     SET, PREPARE, FETCH, ...: likewise
-//!   ddl         CREATE, ALTER, DROP: likewise
-//!   query       SELECT, INSERT, UPDATE, DELETE, MERGE: sqlparser, with `grammar` for what it does not know; `walk` and
-//!               `condition` read its tree
+//!   ddl         CREATE, ALTER, DROP: likewise; `create` for what only CREATE has
+//!   query       SELECT, INSERT, UPDATE, DELETE, MERGE: sqlparser, with `grammar` for what it does not know; `walk`,
+//!               `condition` and `same` read its tree
 //!   body        code: PL/pgSQL cut into its statements, SQL in strings
 //!   scan        whatever is left: what the tokens could mean
 //! collector   where they put what they find
@@ -23,6 +23,7 @@ mod cache;
 mod change;
 mod collector;
 mod condition;
+mod create;
 mod cursor;
 mod ddl;
 mod grammar;
@@ -31,6 +32,7 @@ mod literal;
 mod name;
 mod normalize;
 mod query;
+mod same;
 mod scan;
 mod session;
 mod statement;

@@ -365,10 +365,8 @@ fn without_where(statement: Cursor<'_>) -> Vec<u32> {
             Kind::RParen => outer.push(std::mem::take(&mut followed)),
             Kind::LParen => followed = outer.pop().unwrap_or_default(),
             Kind::Word if here.is("where") => followed = true,
-            Kind::Word if starts_write(here) => {
-                if !std::mem::take(&mut followed) {
-                    found.push(token.start);
-                }
+            Kind::Word if starts_write(here) && !std::mem::take(&mut followed) => {
+                found.push(token.start);
             }
             _ => {}
         }

@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Merge, MergeAction,
-    ObjectName, Query, Select, SetExpr, Statement, TableFactor, TableObject, Value, Visitor,
+    Expr, FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Insert, Merge,
+    MergeAction, ObjectName, OnConflict, OnConflictAction, OnInsert, Query, Select, SetExpr,
+    Statement, TableFactor, TableObject, Value, Visitor,
 };
 
 use super::builtin;
@@ -165,6 +166,16 @@ fn text(argument: Option<&FunctionArg>) -> Option<&str> {
     }
 }
 
+fn updates_on_conflict(insert: &Insert) -> bool {
+    matches!(
+        &insert.on,
+        Some(OnInsert::OnConflict(OnConflict {
+            action: OnConflictAction::DoUpdate(_),
+            ..
+        }))
+    )
+}
+
 impl Visitor for Walker<'_> {
     type Break = ();
 
@@ -177,6 +188,10 @@ impl Visitor for Walker<'_> {
                 self.found.verb(Verb::Insert);
                 if let TableObject::TableName(name) = &insert.table {
                     self.on(Verb::Insert, ObjectKind::Relation, name);
+                    // The server asks for the right to update as well.
+                    if updates_on_conflict(insert) {
+                        self.on(Verb::Update, ObjectKind::Relation, name);
+                    }
                 }
             }
             Statement::Update(update) => {

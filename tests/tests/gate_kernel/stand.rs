@@ -21,7 +21,7 @@ use crate::segment::{ACK, FIN, Raw, Segment};
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// Long enough for a packet that passes to arrive.
 pub(crate) const QUIET: Duration = Duration::from_millis(120);
-const RING_BYTES: u32 = 1 << 20;
+pub(crate) const RING_BYTES: u32 = 1 << 20;
 
 /// A bpffs of the test's own.
 pub(crate) struct Bpffs {
@@ -224,7 +224,7 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    fn take(&mut self, captured: Captured<'_>) {
+    pub(crate) fn take(&mut self, captured: Captured<'_>) {
         let seen = &mut self.seen;
         match captured {
             Captured::Open {
@@ -287,7 +287,7 @@ impl Conn {
     }
 
     /// What the server has read, after `time` or as soon as there are `bytes` of it.
-    fn read_until(&mut self, time: Duration, bytes: usize) -> Result<Vec<u8>> {
+    pub(crate) fn read_until(&mut self, time: Duration, bytes: usize) -> Result<Vec<u8>> {
         let deadline = Instant::now() + time;
         let mut buffer = [0; 65536];
         while Instant::now() < deadline && self.read.len() < bytes {

@@ -9,7 +9,7 @@ use dbgov_common::gate::{Automaton, GateConfig, GateControl, GateState, MARK_RES
 use serde::Serialize;
 
 use super::pin::{self, PinError, Pins};
-use super::{Kernel, KernelError, take};
+use super::{Kernel, KernelError, load, take};
 
 const CONFIG: &str = "GATE_CONFIG";
 const HEARTBEAT: &str = "HEARTBEAT";
@@ -101,6 +101,9 @@ impl Kernel {
 
     /// Sets the gate, for the next packet. Let [`Kernel::beat`] come before, or the agent reads as down.
     pub fn set_gate_config(&mut self, config: GateConfig) -> Result<(), KernelError> {
+        if config.enforcing | config.lossless != 0 && !load::has_gate() {
+            return Err(KernelError::NoGate(load::kernel_release()));
+        }
         self.gate.config.set(0, config, 0).map_err(error(CONFIG))
     }
 
@@ -127,6 +130,15 @@ impl Kernel {
     /// The connection is of the default class again. (The kernel does this itself when the connection ends.)
     pub fn remove_control(&mut self, cookie: u64) {
         let _ = self.gate.controls.remove(&cookie);
+    }
+
+    /// Every connection is of the default class again, also those that another agent has classified.
+    pub fn remove_controls(&mut self) {
+        let controls = &mut self.gate.controls;
+        let cookies: Vec<u64> = controls.keys().filter_map(Result::ok).collect();
+        for cookie in cookies {
+            let _ = controls.remove(&cookie);
+        }
     }
 
     pub fn gate_state(&self, cookie: u64) -> Option<GateState> {

@@ -91,7 +91,7 @@ pub(super) fn hooks() -> [(&'static str, &'static str); 5] {
     [
         ("connect4", "dbgov_connect4"),
         ("connect6", "dbgov_connect6"),
-        ("sock_ops", "dbgov_sock_ops"),
+        ("sock_ops", sock_ops()),
         ("egress", egress()),
         ("ingress", ingress()),
     ]
@@ -103,9 +103,9 @@ pub(super) fn programs(ebpf: &mut Ebpf) -> Result<(), KernelError> {
         let program: &mut CgroupSockAddr = program(ebpf, name)?;
         program.load().map_err(|e| error(name, e))?;
     }
-    let name = "dbgov_sock_ops";
-    let sock_ops: &mut SockOps = program(ebpf, name)?;
-    sock_ops.load().map_err(|e| error(name, e))?;
+    let name = sock_ops();
+    let program_of: &mut SockOps = program(ebpf, name)?;
+    program_of.load().map_err(|e| error(name, e))?;
     for name in [egress_walk(), egress(), ingress()] {
         let program: &mut CgroupSkb = program(ebpf, name)?;
         program.load().map_err(|e| error(name, e))?;
@@ -118,11 +118,26 @@ fn has_loop() -> bool {
     kernel_at_least(5, 17)
 }
 
+/// Whether this kernel can hold packets back: the gate's lock is an atomic exchange (Linux 5.12).
+pub fn has_gate() -> bool {
+    kernel_at_least(5, 12)
+}
+
+fn sock_ops() -> &'static str {
+    if has_gate() {
+        "dbgov_sock_ops"
+    } else {
+        "dbgov_sock_ops_ungated"
+    }
+}
+
 fn ingress() -> &'static str {
     if has_loop() {
         "dbgov_ingress"
-    } else {
+    } else if has_gate() {
         "dbgov_ingress_bounded"
+    } else {
+        "dbgov_ingress_ungated"
     }
 }
 

@@ -23,7 +23,7 @@ use aya_log::EbpfLogger;
 use dbgov_common::{ConnState, KernelCounters, PORT_BITMAP_WORDS, conn};
 
 pub use gate::{AgentState, GateStatus, gate_status};
-pub use load::{kernel_release, kernel_version, sock_ops_tells_netns};
+pub use load::{has_gate, kernel_release, kernel_version, sock_ops_tells_netns};
 pub use pin::{PinError, Removed, gate_off};
 
 /// Smallest ring for packets, bytes: a few of the largest packets.
@@ -79,6 +79,10 @@ pub enum KernelError {
     },
     #[error("the kernel object has no {0}; build again with `cargo xtask build`")]
     Missing(&'static str),
+    #[error(
+        "this kernel ({0}) cannot hold packets back: boot Linux 5.12 or newer, or set [policy] mode = \"observe\" and [audit] lossless = false"
+    )]
+    NoGate(String),
     #[error(transparent)]
     Pin(#[from] PinError),
 }

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::config::ServerProtocol;
-use crate::policy::{Action, Context, EffectTold, Explanation, SearchPath};
+use crate::policy::trigger::Trigger;
+use crate::policy::{Action, Context, EffectTold, Explanation, Policy, SearchPath};
 use crate::sql::{Dialect, Facts, facts};
 
 /// Longest text read from stdin, bytes: the longest statement the agent can be told to keep.
@@ -63,13 +64,43 @@ pub fn run(file: &Path, case: &Case) -> anyhow::Result<ExitCode> {
     };
     let facts = facts(&sql, dialect, false);
     let path = case.search_path();
-    let explanation = policy.explain(&case.context(&path), &facts, sql.len() as u64);
+    let context = case.context(&path);
+    let explanation = policy.explain(&context, &facts, sql.len() as u64);
+    let gate = Gate::of(&policy, &context, &sql);
     if case.json {
-        println!("{}", as_json(&facts, &explanation));
+        println!("{}", as_json(&facts, &explanation, &gate));
     } else {
-        print!("{}", as_text(&facts, &explanation));
+        print!("{}", as_text(&facts, &explanation, &gate));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the kernel would do with the statement on its own, on a connection whose client is known.
+struct Gate {
+    holds: bool,
+    /// The word, or why every statement is looked at.
+    on: Option<String>,
+}
+
+impl Gate {
+    fn of(policy: &Policy, context: &Context<'_>, sql: &str) -> Gate {
+        match Trigger::compile(policy.rules_for(context), &policy.settings) {
+            Trigger::Pass => Gate {
+                holds: false,
+                on: None,
+            },
+            Trigger::Automaton(words) => Gate {
+                holds: words.hits(sql.as_bytes()),
+                on: words
+                    .explain(sql.as_bytes())
+                    .map(|word| format!("the word `{word}`")),
+            },
+            Trigger::Strict(why) => Gate {
+                holds: true,
+                on: Some(format!("every statement, since {why}")),
+            },
+        }
+    }
 }
 
 impl Case {
@@ -119,7 +150,7 @@ impl Case {
     }
 }
 
-fn as_text(facts: &Facts, explanation: &Explanation) -> String {
+fn as_text(facts: &Facts, explanation: &Explanation, gate: &Gate) -> String {
     let verdict = &explanation.verdict;
     let mut out = format!("{}: {}", verdict.action.name(), verdict.rule);
     if let Some(matched) = &verdict.matched {
@@ -135,6 +166,11 @@ fn as_text(facts: &Facts, explanation: &Explanation) -> String {
             verdict.approval_timeout.as_secs()
         );
     }
+    let _ = match (&gate.on, gate.holds) {
+        (Some(on), true) => write!(out, "\nin the kernel: held, on {on}"),
+        (None, true) => write!(out, "\nin the kernel: held"),
+        (_, false) => write!(out, "\nin the kernel: passes"),
+    };
     let _ = writeln!(
         out,
         "\n\n{} {}, {}",
@@ -189,7 +225,7 @@ fn notes(told: &EffectTold) -> String {
 }
 
 /// What is absent is left out, as in a record.
-fn as_json(facts: &Facts, explanation: &Explanation) -> Value {
+fn as_json(facts: &Facts, explanation: &Explanation, gate: &Gate) -> Value {
     let verdict = &explanation.verdict;
     let mut told = Map::new();
     told.insert("action".into(), verdict.action.name().into());
@@ -204,8 +240,14 @@ fn as_json(facts: &Facts, explanation: &Explanation) -> Value {
         let timeout = verdict.approval_timeout.as_secs();
         told.insert("approval_timeout_s".into(), timeout.into());
     }
+    let mut kernel = Map::new();
+    kernel.insert("held".into(), gate.holds.into());
+    if let Some(on) = &gate.on {
+        kernel.insert("on".into(), on.as_str().into());
+    }
     json!({
         "verdict": told,
+        "kernel": kernel,
         "count": facts.count,
         "parse": facts.parse.name(),
         "verbs": &*facts.verbs,

@@ -250,6 +250,47 @@ fn objects() {
     assert_eq!(known("DROP DATABASE shop"), "salaries reject: drop shop");
 }
 
+#[test]
+fn what_holds_tables_holds_them_without_naming_them() {
+    let policy = policy("[[rule]]\nname = \"r\"\naction = \"reset\"\ntables = [\"s.t\"]");
+    check(
+        &policy,
+        &[
+            ("DROP SCHEMA s CASCADE", "r reset: drop s"),
+            ("DROP SCHEMA x CASCADE", "(default) allow"),
+            ("CREATE SCHEMA s", "(default) allow"),
+            ("DROP DATABASE d", "r reset: drop d"),
+            ("DROP OWNED BY bob", "r reset: drop bob"),
+            (
+                "GRANT ALL ON ALL TABLES IN SCHEMA s TO bob",
+                "r reset: grant s",
+            ),
+            ("GRANT CONNECT ON DATABASE d TO bob", "(default) allow"),
+            ("GRANT admin TO bob", "(default) allow"),
+            ("VACUUM", "r reset: vacuum"),
+            ("VACUUM x.t", "(default) allow"),
+        ],
+    );
+}
+
+#[test]
+fn settings() {
+    let policy = policy(
+        "[[rule]]\nname = \"r\"\naction = \"reset\"\nverbs = [\"set\", \"reset\"]\nsettings = [\"role\", \"row_*\"]",
+    );
+    check(
+        &policy,
+        &[
+            ("SET ROLE admin", "r reset: set role"),
+            ("SET LOCAL row_security = off", "r reset: set row_security"),
+            ("RESET ALL", "r reset: reset all"),
+            ("SET work_mem = 1", "(default) allow"),
+            ("SHOW role", "(default) allow"),
+            ("VACUUM", "(default) allow"),
+        ],
+    );
+}
+
 /// In one message, path and role are not the ones that were known before it.
 #[test]
 fn a_message_that_changes_what_it_means() {
@@ -332,136 +373,6 @@ fn an_allow_for_names_needs_certainty() {
             ("SELECT a FROM public.t", "own allow"),
         ],
     );
-}
-
-const WHO: &str = r#"
-    [[rule]]
-    name = "agents"
-    action = "reset"
-    identities = ["agent:*"]
-    users = ["app"]
-    databases = ["shop"]
-    applications = ["psql", "app-*"]
-    client_addrs = ["10.9.0.0/16"]
-    verbs = ["drop"]
-    [[rule]]
-    name = "admin"
-    action = "allow"
-    roles = ["admin"]
-    verbs = ["drop"]
-    [[rule]]
-    name = "rest"
-    action = "hold"
-    verbs = ["drop"]
-"#;
-
-#[test]
-fn who() {
-    let policy = policy(WHO);
-    let path = SearchPath::Unknown;
-    let all = somebody(&path);
-    let told = |context: &Context<'_>| ask(&policy, context, "DROP TABLE t").rule.to_string();
-    assert_eq!(told(&all), "agents");
-    for other in [
-        Context {
-            identity: Some("alice"),
-            ..all
-        },
-        Context {
-            user: Some("other"),
-            ..all
-        },
-        Context {
-            database: Some("Shop"),
-            ..all
-        },
-        Context {
-            application: Some("psql2"),
-            ..all
-        },
-        Context {
-            client_addr: Some([10, 8, 0, 1].into()),
-            ..all
-        },
-    ] {
-        assert_eq!(told(&other), "rest", "{other:?}");
-        assert_eq!(
-            told(&Context {
-                role: Some("admin"),
-                ..other
-            }),
-            "admin",
-            "{other:?}"
-        );
-        assert_eq!(
-            told(&Context {
-                role: None,
-                ..other
-            }),
-            "rest",
-            "{other:?}"
-        );
-    }
-    // An IPv4 address by an IPv6 socket.
-    let mapped = "::ffff:10.9.1.1".parse().ok();
-    assert_eq!(
-        told(&Context {
-            client_addr: mapped,
-            ..all
-        }),
-        "agents"
-    );
-    // What is not known may be what restricts.
-    for unknown in [
-        Context {
-            identity: None,
-            ..all
-        },
-        Context { user: None, ..all },
-        Context {
-            database: None,
-            ..all
-        },
-        Context {
-            application: None,
-            ..all
-        },
-        Context {
-            client_addr: None,
-            ..all
-        },
-    ] {
-        assert_eq!(told(&unknown), "agents", "{unknown:?}");
-    }
-}
-
-#[test]
-fn rules_for_a_connection() {
-    let policy = policy(WHO);
-    let path = SearchPath::Unknown;
-    let names = |context: Context<'_>| -> Vec<String> {
-        policy
-            .rules_for(&context)
-            .map(|rule| rule.name.to_string())
-            .collect()
-    };
-    let all = somebody(&path);
-    assert_eq!(names(all), ["agents", "rest"]);
-    assert_eq!(
-        names(Context {
-            application: Some("x"),
-            ..all
-        }),
-        ["agents", "rest"]
-    );
-    assert_eq!(
-        names(Context {
-            user: Some("x"),
-            ..all
-        }),
-        ["rest"]
-    );
-    assert_eq!(names(Context { user: None, ..all }), ["agents", "rest"]);
 }
 
 #[test]

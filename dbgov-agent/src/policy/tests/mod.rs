@@ -4,6 +4,7 @@ mod evaluate;
 mod laws;
 mod ready_made;
 mod speed;
+mod who;
 mod windows;
 
 use std::path::Path;

@@ -244,3 +244,20 @@ fn change_window() {
         ],
     );
 }
+
+/// What the documentation shows.
+#[test]
+fn examples() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policy.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let blocks: Vec<&str> = text
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .filter(|block| block.contains("[[rule]]"))
+        .collect();
+    assert!(blocks.len() >= 3);
+    for block in blocks {
+        assert_eq!(policy(block).check(), [], "{block}");
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! words      a rule -> needles, of which every text that the rule could stop has one
+//! names      names of objects, likewise
 //! needle     a word, a piece of a name, a byte, and what may stand around it
 //! states     needles -> a deterministic automaton over bytes
 //! ```
@@ -17,19 +18,21 @@
 //!   all of them are needles.
 #![forbid(unsafe_code)]
 
+mod names;
 mod needle;
 mod states;
 #[cfg(test)]
 mod tests;
 mod words;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use dbgov_common::gate::{AUTOMATON_HIT, AUTOMATON_START, Automaton};
 
 use super::{Rule, Settings};
-use needle::Needle;
+use needle::{Needle, Right};
 use states::{Matcher, Position};
 
 /// How the request bytes of a connection are looked at.
@@ -101,12 +104,12 @@ pub struct Words {
 }
 
 impl Words {
-    /// `None`: too many.
-    fn new(mut needles: Vec<Needle>) -> Option<Words> {
-        let mut known = std::collections::HashSet::new();
-        needles.retain(|needle| known.insert(needle.clone()));
-        [false, true].into_iter().find_map(|anywhere| {
-            let needles = &needles;
+    /// `None`: too many. The fewer states there is room for, the more is held.
+    fn new(needles: Vec<Needle>) -> Option<Words> {
+        let needles = without_repeated(needles);
+        let unguarded: Vec<Needle> = needles.iter().cloned().map(Needle::unguarded).collect();
+        let ways = [(&needles, false), (&unguarded, false), (&unguarded, true)];
+        ways.into_iter().find_map(|(needles, anywhere)| {
             let (automaton, states) = Matcher { needles, anywhere }.build()?;
             Some(Words {
                 needles: needles.clone(),
@@ -145,9 +148,10 @@ impl Words {
         (state, None)
     }
 
-    /// A message with this statement (its text as on the wire, without the NUL) would be held.
+    /// A Parse with this statement (its text as on the wire, without the NUL) would be held.
     pub fn hits(&self, text: &[u8]) -> bool {
-        let (state, hit) = self.run(AUTOMATON_START, text);
+        let (state, _) = self.run(AUTOMATON_START, &[0]);
+        let (state, hit) = self.run(state, text);
         hit.is_some() || self.run(state, &[0]).1.is_some()
     }
 
@@ -158,7 +162,7 @@ impl Words {
             anywhere: self.anywhere,
         };
         let mut position = Position::default();
-        for &byte in text.iter().chain(&[0]) {
+        for &byte in [0].iter().chain(text).chain(&[0]) {
             match matcher.step(&position, byte) {
                 Ok(next) => position = next,
                 Err(needle) => return Some(&self.needles[needle].name),
@@ -166,6 +170,19 @@ impl Words {
         }
         None
     }
+}
+
+/// Each once, and none that begins with another.
+fn without_repeated(mut needles: Vec<Needle>) -> Vec<Needle> {
+    let mut known = HashSet::new();
+    needles.retain(|needle| known.insert(needle.clone()));
+    let shorter: Vec<Needle> = needles
+        .iter()
+        .filter(|needle| needle.right == Right::Open)
+        .cloned()
+        .collect();
+    needles.retain(|needle| !shorter.iter().any(|other| other.includes(needle)));
+    needles
 }
 
 impl fmt::Debug for Words {

@@ -45,13 +45,10 @@ pub(super) struct Needle {
     pub(super) not_after_opening: bool,
 }
 
-/// The word with which a text begins that may have an `into` as its next one without making a table.
+/// The word with which a text begins that may have an `into` as its next one without making a table. Elsewhere it may be
+/// the alias of a column (`SELECT 1 insert INTO t`), but nothing that selects fits into the three bytes by which the
+/// beginning of a text may be missed.
 pub(super) const OPENING: &[u8] = b"insert";
-
-/// A text begins at most so many bytes behind a NUL: behind the last three bytes of a length below 16 MiB, whose first
-/// is one, or directly behind the name in a Parse. Nothing that selects fits into three bytes, so that an `insert` there
-/// is the verb; elsewhere it may be the alias of a column (`SELECT 1 insert INTO t`). No text has a NUL in it.
-pub(super) const OPENING_BYTES_MAX: u8 = 4;
 
 impl Needle {
     /// A keyword or an unquoted identifier of ASCII bytes.
@@ -60,6 +57,14 @@ impl Needle {
             at_start: true,
             right: Right::End,
             ..Needle::substring(word)
+        }
+    }
+
+    /// How a word begins.
+    pub(super) fn beginning(text: &str) -> Needle {
+        Needle {
+            at_start: true,
+            ..Needle::substring(text)
         }
     }
 
@@ -77,6 +82,21 @@ impl Needle {
             not_after_opening: true,
             ..Needle::word("into")
         }
+    }
+
+    pub(super) fn unguarded(self) -> Needle {
+        Needle {
+            not_after_opening: false,
+            ..self
+        }
+    }
+
+    /// Where the other, longer one is, this one is too.
+    pub(super) fn includes(&self, other: &Needle) -> bool {
+        self.right == Right::Open
+            && (!self.at_start || other.at_start)
+            && other.units.len() > self.units.len()
+            && other.units.starts_with(&self.units)
     }
 
     /// ASCII bytes wherever they stand.

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use dbgov_common::gate::{AUTOMATON_HIT, AUTOMATON_START, AUTOMATON_STATES_MAX, Automaton};
 
-use super::needle::{
-    LENGTH_BYTE_BOUND, Needle, OPENING, OPENING_BYTES_MAX, QUERY, Right, continues, glues, is_blank,
-};
+use super::needle::{LENGTH_BYTE_BOUND, Needle, OPENING, QUERY, Right, continues, glues, is_blank};
 
 /// Values of a byte.
 const BYTES: usize = 256;
@@ -29,39 +27,67 @@ enum Item {
 /// What is known of the bytes so far.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Position {
-    /// No word begins directly behind the last byte, unless a text does.
+    /// No word begins directly behind the last byte, but in the window.
     glued: bool,
-    /// Bit n: n bytes behind what may be the type of a Query.
-    query: u8,
-    /// In how many more bytes a text may begin behind a NUL.
-    nul: u8,
+    window: Window,
+    /// The last byte was a NUL: the text of a Parse may begin.
+    nul: bool,
     /// Sorted.
     items: Vec<Item>,
 }
 
-/// Of [`Position::query`]: behind the four bytes of the length, where the text begins. These bytes can be anything, so
-/// that a word there may seem glued to them.
-const TEXT: u8 = 1 << 4;
+/// What may be the head of a Query: its type and four bytes of length, directly before the text. These bytes can be
+/// anything but the first, so that a word behind them may seem glued to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Window {
+    /// A word may begin in any of so many bytes more.
+    left: u8,
+    /// The last byte was the type, and no other window was open.
+    fresh: bool,
+    /// The length begins with a NUL. No text has one in it: if this is a head at all, the text begins where it ends.
+    real: bool,
+}
+
+/// The four bytes of the length, and the first of the text.
+const WINDOW_BYTES: u8 = 5;
+
+impl Window {
+    fn after(self, byte: u8) -> Window {
+        if byte == QUERY {
+            return Window {
+                left: WINDOW_BYTES,
+                fresh: self.left == 0,
+                real: false,
+            };
+        }
+        if self.left == 0 || (self.fresh && byte >= LENGTH_BYTE_BOUND) {
+            return Window::default();
+        }
+        let left = self.left - 1;
+        Window {
+            left,
+            fresh: false,
+            real: left > 0 && (self.real || (self.fresh && byte == 0)),
+        }
+    }
+}
 
 impl Position {
     fn word_begins(&self) -> bool {
-        !self.glued || self.query & TEXT != 0
+        !self.glued || self.window.left > 0
+    }
+
+    /// Not only may a text begin here: what stands here is at most three bytes behind its beginning.
+    fn text_begins(&self) -> bool {
+        self.nul || (self.window.real && self.window.left == 1)
     }
 
     /// The next one, of no items yet.
     fn after(&self, byte: u8) -> Position {
-        let mut query = self.query & !TEXT;
-        if byte >= LENGTH_BYTE_BOUND {
-            query &= !1;
-        }
         Position {
             glued: glues(byte),
-            query: query << 1 | u8::from(byte == QUERY),
-            nul: if byte == 0 {
-                OPENING_BYTES_MAX
-            } else {
-                self.nul.saturating_sub(1)
-            },
+            window: self.window.after(byte),
+            nul: byte == 0,
             items: Vec::with_capacity(self.items.len() + 2),
         }
     }
@@ -85,11 +111,11 @@ impl Matcher<'_> {
     pub(super) fn step(&self, from: &Position, byte: u8) -> Result<Position, usize> {
         let mut next = from.after(byte);
         if self.anywhere {
-            (next.glued, next.query) = (false, 0);
+            (next.glued, next.window) = (false, Window::default());
         }
         if !self.guards() {
-            next.nul = 0;
-        } else if from.nul > 0 && byte.to_ascii_lowercase() == OPENING[0] {
+            (next.nul, next.window.real) = (false, false);
+        } else if from.text_begins() && byte.to_ascii_lowercase() == OPENING[0] {
             next.items.push(Item::Opening { bytes: 1 });
         }
         for &item in &from.items {
@@ -154,14 +180,11 @@ impl Matcher<'_> {
 
     fn step_ended(&self, needle: u16, byte: u8) -> Step<Item> {
         let letter = byte.to_ascii_lowercase();
-        let followers = (0u8..).zip(self.followers(needle));
+        let mut followers = (0u8..).zip(self.followers(needle));
         match self.needles[usize::from(needle)].right {
             _ if is_blank(byte) => Step::To(Item::Ended { needle }),
             Right::More if byte == 0 => Step::Gone,
-            _ => match followers
-                .filter(|(_, word)| word.as_bytes()[0] == letter)
-                .next()
-            {
+            _ => match followers.find(|(_, word)| word.as_bytes()[0] == letter) {
                 Some((word, _)) => Step::To(Item::Followed {
                     needle,
                     word,
@@ -202,9 +225,9 @@ impl Matcher<'_> {
         }
     }
 
-    /// Bytes between which no needle tells a difference have the same number.
-    fn classes(&self) -> [u16; BYTES] {
-        let mut seen: HashMap<Vec<bool>, u16> = HashMap::new();
+    /// A number for each byte; those between which no needle tells a difference have the same.
+    fn classes(&self) -> [usize; BYTES] {
+        let mut seen: HashMap<Vec<bool>, usize> = HashMap::new();
         let mut units: Vec<_> = self
             .needles
             .iter()
@@ -231,7 +254,7 @@ impl Matcher<'_> {
             traits.extend(OPENING.iter().map(|&other| other == letter));
             traits.extend(units.iter().map(|unit| unit.takes(byte)));
             traits.extend(followers.iter().map(|&other| other == letter));
-            let next = u16::try_from(seen.len()).unwrap_or(u16::MAX);
+            let next = seen.len();
             *seen.entry(traits).or_insert(next)
         })
     }
@@ -239,43 +262,108 @@ impl Matcher<'_> {
     /// `None` if it has more than [`AUTOMATON_STATES_MAX`] states.
     pub(super) fn build(&self) -> Option<(Box<Automaton>, usize)> {
         let classes = self.classes();
-        let mut numbers = HashMap::from([(Position::default(), AUTOMATON_START)]);
-        let mut positions = vec![Some(Position::default()), None];
+        let mut table = self.table(&classes)?;
+        // HIT is a state too.
+        if table.len() >= AUTOMATON_STATES_MAX {
+            table = minimal(&table);
+        }
+        let states = table.len() + 1;
+        if states > AUTOMATON_STATES_MAX {
+            return None;
+        }
         let mut automaton = Box::new(Automaton {
             next: [AUTOMATON_HIT; AUTOMATON_STATES_MAX * BYTES],
         });
-        let mut at = 0;
-        while at < positions.len() {
-            let Some(position) = positions[at].take() else {
-                at += 1;
-                continue;
-            };
-            let mut by_class: HashMap<u16, u16> = HashMap::new();
-            for (byte, class) in (0u8..=u8::MAX).zip(classes) {
-                let to = match by_class.get(&class) {
-                    Some(&to) => to,
-                    None => {
-                        let to = match self.step(&position, byte) {
-                            Err(_) => AUTOMATON_HIT,
-                            Ok(next) => match numbers.get(&next) {
-                                Some(&number) => number,
-                                None if positions.len() == AUTOMATON_STATES_MAX => return None,
-                                None => {
-                                    let number = u16::try_from(positions.len()).ok()?;
-                                    numbers.insert(next.clone(), number);
-                                    positions.push(Some(next));
-                                    number
-                                }
-                            },
-                        };
-                        by_class.insert(class, to);
-                        to
-                    }
-                };
-                automaton.next[at * BYTES + usize::from(byte)] = to;
+        for (at, row) in table.iter().enumerate() {
+            let from = usize::from(number(Some(at))) * BYTES;
+            for (byte, &class) in classes.iter().enumerate() {
+                automaton.next[from + byte] = number(row[class]);
             }
-            at += 1;
         }
-        Some((automaton, positions.len()))
+        Some((automaton, states))
     }
+
+    /// The positions that can be reached, from the first on.
+    fn table(&self, classes: &[usize; BYTES]) -> Option<Table> {
+        let mut members = Vec::new();
+        for (byte, &class) in (0u8..=u8::MAX).zip(classes) {
+            if class == members.len() {
+                members.push(byte);
+            }
+        }
+        let mut numbers = HashMap::from([(Position::default(), 0)]);
+        let mut positions = vec![Position::default()];
+        let mut table = Table::new();
+        while table.len() < positions.len() {
+            let from = positions[table.len()].clone();
+            let mut row = Vec::with_capacity(members.len());
+            for &byte in &members {
+                row.push(self.step(&from, byte).ok().map(|next| {
+                    let new = numbers.len();
+                    *numbers.entry(next).or_insert_with_key(|next| {
+                        positions.push(next.clone());
+                        new
+                    })
+                }));
+            }
+            if positions.len() > POSITIONS_MAX {
+                return None;
+            }
+            table.push(row);
+        }
+        Some(table)
+    }
+}
+
+/// For each state, for each class of bytes: the next state; `None` is a hit.
+type Table = Vec<Vec<Option<usize>>>;
+
+/// Positions looked at for one automaton, before those that are alike are put together.
+const POSITIONS_MAX: usize = 4 * AUTOMATON_STATES_MAX;
+
+/// The number in the kernel's table.
+fn number(state: Option<usize>) -> u16 {
+    match state {
+        None => AUTOMATON_HIT,
+        Some(0) => AUTOMATON_START,
+        Some(state) => u16::try_from(state + 1).unwrap_or(AUTOMATON_HIT),
+    }
+}
+
+/// States from which the same bytes hit become one (Moore's algorithm).
+fn minimal(table: &Table) -> Table {
+    let mut groups = vec![0; table.len()];
+    let mut count = 1;
+    loop {
+        let mut known: HashMap<(usize, Vec<Option<usize>>), usize> = HashMap::new();
+        let finer: Vec<usize> = table
+            .iter()
+            .zip(&groups)
+            .map(|(row, &group)| {
+                let row = row
+                    .iter()
+                    .map(|next| next.map(|next| groups[next]))
+                    .collect();
+                let new = known.len();
+                *known.entry((group, row)).or_insert(new)
+            })
+            .collect();
+        let settled = known.len() == count;
+        (groups, count) = (finer, known.len());
+        if settled {
+            break;
+        }
+    }
+    // Groups are numbered by their first state, so that the first state's is the first.
+    let mut rows = Table::new();
+    for (row, &group) in table.iter().zip(&groups) {
+        if group == rows.len() {
+            rows.push(
+                row.iter()
+                    .map(|next| next.map(|next| groups[next]))
+                    .collect(),
+            );
+        }
+    }
+    rows
 }

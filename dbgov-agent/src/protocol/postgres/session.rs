@@ -11,6 +11,26 @@ pub(super) fn split_version(word: u32) -> (u16, u16) {
     ((word >> 16) as u16, word as u16)
 }
 
+/// The names in the value of search_path: identifiers as in SQL, with commas between.
+fn schemas(list: &str) -> Arc<[Box<str>]> {
+    let mut names = Vec::new();
+    let (mut quoted, mut start) = (false, 0);
+    for (at, byte) in list.bytes().chain([b',']).enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b',' if !quoted || at == list.len() => {
+                let name = list[start..at].trim();
+                if !name.is_empty() {
+                    names.push(super::scan::fold_identifier(name).into());
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    names.into()
+}
+
 pub(super) struct Session {
     pub(super) facts: Arc<SessionFacts>,
     pub(super) encoding: ClientEncoding,
@@ -107,6 +127,14 @@ impl Session {
                 let version = text();
                 self.change(at, out, |facts| facts.server_version = version);
             }
+            b"standard_conforming_strings" => {
+                let on = Some(value == b"on");
+                self.change(at, out, |facts| facts.standard_conforming_strings = on);
+            }
+            b"search_path" => {
+                let path = text().map(|list| schemas(&list));
+                self.change(at, out, |facts| facts.search_path = path);
+            }
             b"session_authorization" => {
                 self.authorization = text();
                 self.role_changed(at, out);
@@ -151,5 +179,24 @@ impl Session {
                 facts.protocol_version = Some(version);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::schemas;
+
+    #[test]
+    fn a_search_path_is_read_as_the_server_writes_it() {
+        let read = |list| {
+            schemas(list)
+                .iter()
+                .map(|name| name.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(read("\"$user\", public"), ["$user", "public"]);
+        assert_eq!(read("a,\"B,\"\"c\", D "), ["a", "B,\"c", "d"]);
+        assert_eq!(read(""), Vec::<String>::new());
+        assert_eq!(read("\"unended, a"), ["unended, a"]);
     }
 }

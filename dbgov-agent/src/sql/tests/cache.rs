@@ -64,6 +64,13 @@ fn statement() -> impl Strategy<Value = String> {
         "COPY t FROM {} {}",
         "DO {} {}",
         "UPDATE t SET a = {} LIMIT {}",
+        "SELECT set_config({}, {}, false)",
+        "DELETE FROM t WHERE a || {} = a || {}",
+        "DELETE FROM t WHERE coalesce({}, {})",
+        "DELETE FROM t WHERE CASE {} WHEN {} THEN true END",
+        "DELETE FROM t WHERE a < {} OR a >= {}",
+        "DELETE FROM t WHERE 'a' LIKE {} OR a ~ {}",
+        "SELECT {} FROM t; SELECT set_config('role', {}, true)",
     ]);
     (forms, literal(), literal())
         .prop_map(|(form, one, other)| form.replacen("{}", &one, 1).replacen("{}", &other, 1))
@@ -150,6 +157,28 @@ fn token_soup() -> impl Strategy<Value = String> {
         "uescape",
         "index",
         "rule",
+        "set_config",
+        "'role'",
+        "collate",
+        "variadic",
+        "only",
+        "overriding",
+        "search",
+        "cycle",
+        "rows",
+        "perform",
+        "loop",
+        "if",
+        ":=",
+        "fetch",
+        "language",
+        "'\\'",
+        "E'a'",
+        "check",
+        "policy",
+        "role",
+        "isnull",
+        "coalesce",
     ]);
     prop::collection::vec(tokens, 0..25).prop_map(|tokens| tokens.join(" "))
 }
@@ -180,6 +209,14 @@ proptest! {
         prop_assert_eq!(facts.count == 0, facts.verbs.is_empty());
         prop_assert_eq!(&*cache.get(&text, false), &facts);
         prop_assert_eq!(&*cache.get(&text, false), &facts);
+        let unknown = Options { standard_conforming_strings: None };
+        let either = cache.get_with(&text, unknown, false);
+        // What is read for certain in both ways is read in one.
+        for effect in either.effects.iter().filter(|effect| !effect.uncertain) {
+            prop_assert!(facts.effects.contains(effect), "{} {:?}", text, effect);
+        }
+        let body = format!("DO $body$ {text} $body$");
+        prop_assert!(super::facts(&body, Dialect::Postgres, false).count > 0);
     }
 }
 

@@ -82,7 +82,7 @@ fn settings_are_told_as_the_server_takes_them() {
         value: to(&["a"]),
         local: true,
     };
-    assert_eq!(changes("SET LOCAL ROLE a"), [local.clone()]);
+    assert_eq!(changes("SET LOCAL ROLE a"), std::slice::from_ref(&local));
     assert_eq!(changes("SELECT set_config('role', 'a', true)"), [local]);
     let all: Vec<Change> = Tracked::ALL.iter().map(|&one| set(one, Computed)).collect();
     assert_eq!(changes("SELECT set_config(a, 'b', false) FROM t"), all);

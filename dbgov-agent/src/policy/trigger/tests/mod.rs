@@ -1,4 +1,5 @@
 mod automaton;
+mod everyday;
 mod generator;
 mod policies;
 mod soundness;

@@ -40,6 +40,18 @@ const FUNCTION_PATTERNS: &[&str] = &[
     "set_config",
 ];
 
+const SETTING_PATTERNS: &[&str] = &[
+    "role",
+    "session_*",
+    "search_path",
+    "timezone",
+    "work_mem",
+    "*",
+    "client_encoding",
+    "transaction*",
+    "all",
+];
+
 pub(super) fn rule(name: &str, action: Action) -> Rule {
     Rule {
         name: name.into(),
@@ -97,6 +109,11 @@ fn random_rule(dice: &mut Dice, n: usize) -> Rule {
     if dice.one_in(6) {
         rule.functions = some(dice, FUNCTION_PATTERNS)
             .map(|text| NamePattern::new(text).unwrap())
+            .collect();
+    }
+    if dice.one_in(6) {
+        rule.settings = some(dice, SETTING_PATTERNS)
+            .map(|text| Glob::new(text).unwrap())
             .collect();
     }
     if dice.one_in(8) {

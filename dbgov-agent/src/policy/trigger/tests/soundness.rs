@@ -9,10 +9,12 @@ use super::policies::{about, policy, random_policy, rule};
 use crate::policy::trigger::words::{of_verb, that_hide};
 use crate::policy::trigger::{Trigger, Words};
 use crate::policy::{Action, Context, Message, NamePattern, Policy, Rule, SearchPath};
-use crate::sql::{Change, Dialect, Effect, Facts, Object, ObjectKind, Verb, facts};
+use crate::sql::{
+    Change, Dialect, Effect, Facts, Object, ObjectKind, Options, RUN_TEXT, Verb, facts_with,
+};
 
 /// Texts of a normal run, and policies that each of them is tried with: 200,000 pairs and more.
-const TEXTS: usize = 12_000;
+const TEXTS: usize = 10_000;
 const POLICIES_PER_TEXT: usize = 20;
 const POLICIES: usize = 300;
 
@@ -23,13 +25,14 @@ struct Case {
     by_name: bool,
 }
 
+fn names_objects(rule: &Rule) -> bool {
+    !rule.tables.is_empty() || !rule.functions.is_empty() || !rule.settings.is_empty()
+}
+
 fn case(policy: Policy) -> Option<Case> {
     match Trigger::compile(&policy.rules, &policy.settings) {
         Trigger::Automaton(words) => Some(Case {
-            by_name: policy
-                .rules
-                .iter()
-                .any(|rule| !rule.tables.is_empty() || !rule.functions.is_empty()),
+            by_name: policy.rules.iter().any(names_objects),
             policy,
             words,
         }),
@@ -41,7 +44,8 @@ fn case(policy: Policy) -> Option<Case> {
     }
 }
 
-fn stops(policy: &Policy, facts: &Facts, text: &str) -> bool {
+/// Whether the message is to be stopped.
+fn verdict(policy: &Policy, message: &Message<'_>) -> bool {
     let context = Context {
         identity: None,
         user: None,
@@ -52,6 +56,10 @@ fn stops(policy: &Policy, facts: &Facts, text: &str) -> bool {
         unix_ns: 0,
         search_path: &SearchPath::Unknown,
     };
+    policy.evaluate(&context, message).action.stops()
+}
+
+fn stops(policy: &Policy, facts: &Facts, text: &str) -> bool {
     // What was prepared under the name may do anything.
     let executes = |change: &Change| matches!(change, Change::Execute { .. });
     let prepared = facts.changes.iter().any(executes).then(anything);
@@ -60,7 +68,7 @@ fn stops(policy: &Policy, facts: &Facts, text: &str) -> bool {
         facts: &all,
         bytes: text.len() as u64,
     };
-    policy.evaluate(&context, &message).action.stops()
+    verdict(policy, &message)
 }
 
 fn anything() -> Facts {
@@ -78,7 +86,12 @@ fn named_only(facts: &Facts, text: &str) -> Facts {
         .flat_map(|effect| {
             let open = effect.uncertain && effect.object.is_none() && !effect.dynamic;
             let objects = names.iter().filter(|_| open).flat_map(|name| {
-                [ObjectKind::Relation, ObjectKind::Function].map(|kind| {
+                let kinds = [
+                    ObjectKind::Relation,
+                    ObjectKind::Function,
+                    ObjectKind::Setting,
+                ];
+                kinds.map(|kind| {
                     Some(Object {
                         kind,
                         schema: None,
@@ -127,8 +140,12 @@ fn escapes(case: &Case, facts: &Facts, text: &str) -> bool {
     !case.by_name || stops(&case.policy, &named_only(facts, text), text)
 }
 
+/// In both ways in which a backslash in a plain string may be read.
 fn read(text: &str) -> Facts {
-    facts(text, Dialect::Postgres, false)
+    let options = Options {
+        standard_conforming_strings: None,
+    };
+    facts_with(text, Dialect::Postgres, options, false)
 }
 
 /// The shortest text with the same failure that taking pieces away leads to.
@@ -197,6 +214,7 @@ fn what_is_stopped_is_held() {
             }
         }
         let case = &cases[generator.dice.below(cases.len())];
+        fast_call(case, &mut generator);
         let explained = case.words.explain(text.as_bytes()).is_some();
         assert_eq!(explained, case.words.hits(text.as_bytes()), "{text}");
     }
@@ -205,6 +223,21 @@ fn what_is_stopped_is_held() {
         pairs >= 200_000 && stopped * 10 > pairs,
         "{stopped} of {pairs}"
     );
+}
+
+/// A call on the protocol's fast path, whatever its length.
+fn fast_call(case: &Case, generator: &mut Generator) {
+    let oid = match generator.dice.below(3) {
+        0 => 764,
+        1 => 964,
+        _ => u32::try_from(generator.dice.below(1 << 31)).unwrap_or_default(),
+    };
+    if verdict(&case.policy, &Message::FunctionCall { oid }) {
+        let length = u32::try_from(generator.dice.below(1 << 30)).unwrap_or_default();
+        let message = [b"F".as_slice(), &length.to_be_bytes(), &oid.to_be_bytes()].concat();
+        let hit = case.words.run(AUTOMATON_START, &message).1;
+        assert!(hit.is_some(), "call of {oid}: {:#?}", case.policy.rules);
+    }
 }
 
 /// The message with the text hits too, however it is cut.
@@ -242,8 +275,11 @@ fn is_missed(
 
 fn texts() -> Vec<(String, Facts)> {
     let mut generator = Generator::new(2);
-    std::iter::repeat_with(|| generator.text())
-        .take(TEXTS)
+    let random = std::iter::repeat_with(|| generator.text()).take(TEXTS);
+    RUN_TEXT
+        .iter()
+        .map(|function| format!("select {function}(x)"))
+        .chain(random)
         .map(|text| {
             let facts = read(&text);
             (text, facts)
@@ -283,8 +319,7 @@ fn no_word_is_there_for_nothing() {
             .filter(|needle| **needle != hiding)
             .cloned()
             .collect();
-        // U&"..." hides names, not verbs.
-        if &*hiding.name != "u&\"" && !is_missed(&drop, without, &texts) {
+        if !is_missed(&drop, without, &texts) {
             superfluous.push(format!("hidden: {}", hiding.name));
         }
     }
