@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::audit::record::VerdictBlock;
 use crate::config::PolicyMode;
+use crate::policy::trigger::Trigger;
 use crate::policy::{Action, Context, Message, Policy, SearchPath, Verdict};
 use crate::protocol::postgres::Decoder;
-use crate::protocol::{Request, SessionFacts, Via};
+use crate::protocol::{Request, SessionFacts, Text, Via};
 use crate::sql::{Change, Facts, FactsCache, Options, Tracked};
 
 /// The policy in force.
@@ -72,6 +73,8 @@ pub struct Judged {
     pub facts: Option<Arc<Facts>>,
     /// The message makes a prepared statement, in SQL.
     pub prepares: bool,
+    /// What it prepares needs an approval when it runs.
+    pub held_when_run: bool,
     /// The message may change the current role.
     pub may_change_role: bool,
 }
@@ -102,10 +105,13 @@ impl Rulebook {
         decoder: &mut Decoder,
         cache: &mut FactsCache,
     ) -> Judged {
-        let path = who.search_path();
-        let context = who.context(&path);
         // What was sent before and is not answered yet may change how the server reads this.
         let answered = !decoder.is_answer_outstanding_before(request.number);
+        let path = match answered {
+            true => who.search_path(),
+            false => SearchPath::Unknown,
+        };
+        let context = who.context(&path);
         let options = Options {
             standard_conforming_strings: who.facts.standard_conforming_strings.filter(|_| answered),
         };
@@ -120,9 +126,13 @@ impl Rulebook {
             ..MayRun::default()
         };
         for text in &request.texts {
+            let mut facts = cache.get_text_with(text, options);
+            if text.truncated && self.has_no_word(text) {
+                facts = Arc::new(without_guesses(&facts));
+            }
             run.add(
-                cache.get_text_with(text, options),
-                text.truncated && text.tail_hit,
+                facts,
+                text.truncated && text.tail_hit || !answered && rests_on_encoding(text),
             );
         }
         run.follow_executes(decoder, options, cache);
@@ -152,15 +162,28 @@ impl Rulebook {
         }
         let mut verdict = verdict.unwrap_or_else(allowed);
         // What is prepared runs when it is executed: that is when somebody has to approve it.
-        if request.via == Via::Prepare && verdict.action == Action::Hold {
+        let held_when_run = request.via == Via::Prepare && verdict.action == Action::Hold;
+        if held_when_run {
             verdict.action = Action::Allow;
         }
         Judged {
             verdict,
             prepares: run.prepares,
+            held_when_run,
             may_change_role: run.facts.iter().any(|facts| may_change_role(facts)),
             facts: run.facts.into_iter().next(),
         }
+    }
+
+    /// Nothing in the whole text is what a rule could stop, though only its head can be read: the kernel, which looks
+    /// for the same words, lets it pass.
+    fn has_no_word(&self, text: &Text) -> bool {
+        let hits = match Trigger::compile(&self.policy.rules, &self.policy.settings) {
+            Trigger::Pass => false,
+            Trigger::Automaton(words) => words.hits(text.text.as_bytes()),
+            Trigger::Strict(_) => true,
+        };
+        !hits && !text.tail_hit
     }
 
     /// The verdict on bytes that are no statement.
@@ -176,6 +199,7 @@ impl Judged {
             verdict,
             facts: None,
             prepares: false,
+            held_when_run: false,
             may_change_role: false,
         }
     }
@@ -190,6 +214,23 @@ fn may_change_role(facts: &Facts) -> bool {
         matches!(setting, Tracked::Role | Tracked::SessionAuthorization)
     });
     sets || facts.effects.iter().any(|effect| effect.dynamic)
+}
+
+fn without_guesses(facts: &Facts) -> Facts {
+    let mut certain = facts.clone();
+    certain.effects.retain(|effect| !effect.uncertain);
+    certain
+}
+
+/// Whether it could be another text in another client_encoding. In some a backslash is the second byte of a character
+/// (PostgreSQL documentation 24.3.1): whether it ends a string or goes on is then another matter. Nothing else that
+/// means something to the server's scanner is in their second bytes.
+fn rests_on_encoding(text: &Text) -> bool {
+    let head = text.text.as_bytes();
+    let behind_other = head
+        .windows(2)
+        .any(|pair| !pair[0].is_ascii() && pair[1] == b'\\');
+    behind_other || text.encoding.is_some() && !head.is_ascii()
 }
 
 fn stricter(one: Option<Verdict>, other: Verdict) -> Verdict {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dbgov_common::gate::{CLASS_STRICT, CLASS_TRIGGER};
 use sha2::{Digest, Sha256};
 
 use super::approvals::Statement;
@@ -76,6 +77,10 @@ pub struct Gated {
     /// A prepared statement that the automaton would not let pass can be run by a message in which it finds nothing.
     named_hit: bool,
     unnamed_hit: bool,
+    /// A statement was prepared, whatever is in it.
+    has_prepared: bool,
+    /// The kernel holds every packet because of `named_hit`.
+    restricted: bool,
     /// Bytes passed that belong to no message that was seen from its start: said once.
     pub told_unseen: bool,
 }
@@ -101,6 +106,8 @@ impl Gated {
             broken: false,
             named_hit: false,
             unnamed_hit: false,
+            has_prepared: false,
+            restricted: false,
             told_unseen: false,
         }
     }
@@ -218,6 +225,7 @@ impl Gated {
 
     /// Takes note of a message that prepares a statement, which later messages without any word in them can run.
     pub fn prepared(&mut self, request: &Request, in_sql: bool) {
+        self.has_prepared = true;
         let hits = request.texts.iter().any(|text| self.hits(text));
         if in_sql {
             self.named_hit |= hits;
@@ -238,9 +246,31 @@ impl Gated {
         }
     }
 
-    /// What was prepared under another policy is not known to be harmless under this one.
+    /// What was prepared has to be looked at whenever it runs, by whatever name: a portal outlives its statement's.
     pub fn distrust_prepared(&mut self) {
         self.named_hit = true;
+    }
+
+    /// Other rules apply: what was prepared is not known to be harmless under them. The class the kernel is to use.
+    pub fn set_class(&mut self, class: Class) -> Class {
+        self.named_hit |= self.has_prepared && self.class.is_some();
+        self.class = Some(class.clone());
+        self.restricted = false;
+        self.restrict().unwrap_or(class)
+    }
+
+    /// The class the kernel is to use from now on, if something was prepared that the words would not let pass: the
+    /// message that runs it has no word in it.
+    pub fn restrict(&mut self) -> Option<Class> {
+        let class = self.class.as_ref()?;
+        if !self.named_hit || self.restricted || class.class != CLASS_TRIGGER {
+            return None;
+        }
+        self.restricted = true;
+        Some(Class {
+            class: CLASS_STRICT,
+            ..class.clone()
+        })
     }
 
     /// Whether the automaton may start anew: no prepared statement can run what it would hold.

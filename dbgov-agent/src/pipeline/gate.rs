@@ -68,16 +68,11 @@ impl Pipeline {
         self.tail = Tail::of(&rulebook.policy);
         self.classes = self.classes.successor();
         self.limits.tell_requests = true;
-        let replaced = self.recorder.rulebook.replace(Arc::new(rulebook)).is_some();
+        self.recorder.rulebook = Some(Arc::new(rulebook));
         let cookies: Vec<u64> = self.connections.keys().copied().collect();
         for cookie in cookies {
             if let Some(connection) = self.connections.get_mut(&cookie) {
                 connection.session.decoder.set_trigger(self.tail.clone());
-                if let Some(gated) = &mut connection.gated
-                    && replaced
-                {
-                    gated.distrust_prepared();
-                }
             }
             self.classify(cookie);
         }
@@ -237,8 +232,20 @@ impl Pipeline {
         {
             return;
         }
-        gated.class = Some(class.clone());
+        let class = gated.set_class(class);
         self.control(cookie, &class);
+    }
+
+    /// Holds all of a connection that has prepared what has to be looked at when it runs.
+    fn restrict(&mut self, cookie: u64) {
+        let class = self
+            .connections
+            .get_mut(&cookie)
+            .and_then(|connection| connection.gated.as_mut())
+            .and_then(Gated::restrict);
+        if let Some(class) = class {
+            self.control(cookie, &class);
+        }
     }
 
     /// Behind whatever happened on a connection: judges what was asked, and lets go what may.
@@ -267,6 +274,7 @@ impl Pipeline {
         for judgement in judged {
             self.judged(cookie, &judgement);
         }
+        self.restrict(cookie);
         self.advance(cookie);
     }
 
@@ -289,10 +297,15 @@ impl Pipeline {
             }
             return;
         };
-        if !verdict.action.stops() && (request.via == Via::Prepare || judgement.judged.prepares) {
+        let passed = request.end <= gated.flow.released();
+        let prepares = request.via == Via::Prepare || judgement.judged.prepares;
+        if prepares && (passed || !verdict.action.stops()) {
             gated.prepared(request, judgement.judged.prepares);
         }
-        if request.end <= gated.flow.released() {
+        if judgement.judged.held_when_run {
+            gated.distrust_prepared();
+        }
+        if passed {
             if verdict.action.stops() {
                 connection.session.unenforced(judgement, &mut self.recorder);
             }

@@ -112,7 +112,10 @@ fn flag(asked: bool, found: bool, uncertain: bool) -> bool {
 fn concerns(rule: &Rule, effect: &Effect, path: &SearchPath) -> bool {
     let Some(object) = &effect.object else {
         let every_table = EVERY_TABLE.contains(effect.verb) && !rule.tables.is_empty();
-        return (effect.uncertain || every_table) && rule.is_restrictive();
+        // What is set can be any setting, but is no table.
+        let sets = matches!(effect.verb, Verb::Set | Verb::Reset | Verb::Show);
+        let possible = effect.uncertain && (!sets || !rule.settings.is_empty());
+        return (possible || every_table) && rule.is_restrictive();
     };
     matching_name(rule, effect, object, path).is_some()
 }

@@ -56,7 +56,9 @@ impl Reader<'_> {
                 self.literals = true;
                 boolean(&text)
             }
-            _ => None,
+            // Cast to boolean: nothing else can stand here.
+            Constant::Integer(n) => Some(n != 0),
+            Constant::Null | Constant::Decimal(_) => None,
         }
     }
 

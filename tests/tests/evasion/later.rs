@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dbgov_tests::extended::{bind, execute, parse, sync};
 use dbgov_tests::postgres::{Options, Server};
-use dbgov_tests::wire::{Client, query};
+use dbgov_tests::wire::{Client, message, query};
 use dbgov_tests::{Result, bail, ensure, wait_for};
 
 use crate::POLICY;
@@ -19,14 +19,15 @@ const SETTLED: Duration = Duration::from_millis(700);
 /// What is sent first and must be answered, and what must not run then.
 struct Later {
     name: &'static str,
-    first: Vec<u8>,
+    /// One by one.
+    first: Vec<Vec<u8>>,
     then: Vec<u8>,
 }
 
 fn later(name: &'static str, first: &[Vec<u8>], then: &[Vec<u8>]) -> Later {
     Later {
         name,
-        first: first.concat(),
+        first: first.to_vec(),
         then: then.concat(),
     }
 }
@@ -37,72 +38,49 @@ fn drop_of(number: usize) -> String {
 
 /// The n-th is about the table of that number.
 fn prepared() -> Vec<Later> {
+    let named = |number| [parse("s", &drop_of(number)), sync()].concat();
+    let unnamed = |number| [parse("", &drop_of(number)), sync()].concat();
+    let portal = |name: &str, number| {
+        [
+            parse(name, &drop_of(number)),
+            bind("p", name, 0, &[]),
+            sync(),
+        ]
+        .concat()
+    };
     let run = |portal: &str| [execute(portal, 0), sync()].concat();
+    let bound = |name: &str| [bind("", name, 0, &[]), run("")].concat();
+    let other = || query("SELECT 1");
+    let parse_other = [parse("", "SELECT 1"), sync()].concat();
+    let close = [message(b'C', b"Ss\0"), sync()].concat();
+    let in_sql = |number| query(&format!("PREPARE p AS {}", drop_of(number)));
+    let begin = || query("BEGIN");
+    let commit = || query("COMMIT");
     vec![
-        later(
-            "named",
-            &[parse("s", &drop_of(0)), sync()],
-            &[bind("", "s", 0, &[]), run("")],
-        ),
-        later(
-            "in SQL",
-            &[query(&format!("PREPARE p AS {}", drop_of(1)))],
-            &[query("EXECUTE p")],
-        ),
-        later(
-            "in SQL, run by the protocol",
-            &[query(&format!("PREPARE p AS {}", drop_of(2)))],
-            &[bind("", "p", 0, &[]), run("")],
-        ),
+        later("named", &[named(0)], &[bound("s")]),
+        later("in SQL", &[in_sql(1)], &[query("EXECUTE p")]),
+        later("in SQL, run by the protocol", &[in_sql(2)], &[bound("p")]),
         later(
             "by the protocol, run in SQL",
-            &[parse("s", &drop_of(3)), sync()],
+            &[named(3)],
             &[query("EXECUTE s")],
         ),
-        later(
-            "a portal",
-            &[
-                query("BEGIN"),
-                parse("", &drop_of(4)),
-                bind("p", "", 0, &[]),
-                sync(),
-            ],
-            &[run("p"), query("COMMIT")],
-        ),
+        later("a portal", &[begin(), portal("", 4)], &[run("p"), commit()]),
         later(
             "a portal whose statement is replaced",
-            &[
-                query("BEGIN"),
-                parse("", &drop_of(5)),
-                bind("p", "", 0, &[]),
-                sync(),
-                parse("", "SELECT 1"),
-                sync(),
-            ],
-            &[run("p"), query("COMMIT")],
+            &[begin(), portal("", 5), parse_other, other(), other()],
+            &[run("p"), commit()],
         ),
         later(
             "a portal of a statement that is closed",
-            &[
-                query("BEGIN"),
-                parse("s", &drop_of(6)),
-                bind("p", "s", 0, &[]),
-                sync(),
-                dbgov_tests::wire::message(b'C', b"Ss\0"),
-                sync(),
-                query("SELECT 1"),
-            ],
-            &[run("p"), query("COMMIT")],
+            &[begin(), portal("s", 6), close, other(), other()],
+            &[run("p"), commit()],
         ),
+        later("the unnamed one", &[unnamed(7)], &[bound("")]),
         later(
-            "the unnamed one",
-            &[parse("", &drop_of(7)), sync()],
-            &[bind("", "", 0, &[]), run("")],
-        ),
-        later(
-            "the unnamed one, text in SQL between",
-            &[parse("s", &drop_of(8)), sync(), query("SELECT 1")],
-            &[query("SELECT 2"), bind("", "s", 0, &[]), run("")],
+            "named, others between",
+            &[named(8), other()],
+            &[other(), bound("s")],
         ),
     ]
 }
@@ -114,8 +92,9 @@ fn connect(server: &Server, number: usize) -> Result<Client> {
     Ok(client)
 }
 
-/// Sends and reads all that is answered within the time; true if the connection ended.
-fn send(client: &mut Client, bytes: &[u8]) -> Result<bool> {
+/// Sends and reads until the server waits for more, or, where that is not to be, for as long as it may; true if the
+/// connection ended.
+fn send(client: &mut Client, bytes: &[u8], ready: bool) -> Result<bool> {
     use std::io::{ErrorKind, Read, Write};
     if client.stream.write_all(bytes).is_err() {
         return Ok(true);
@@ -124,6 +103,8 @@ fn send(client: &mut Client, bytes: &[u8]) -> Result<bool> {
     loop {
         match client.stream.read(&mut buffer) {
             Ok(0) => return Ok(true),
+            Ok(length) if ready && buffer[..length].ends_with(b"Z\0\0\0\x05I") => return Ok(false),
+            Ok(length) if ready && buffer[..length].ends_with(b"Z\0\0\0\x05T") => return Ok(false),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(true),
@@ -154,29 +135,31 @@ fn after_a_reload(permissive: &str) -> Result<()> {
     let mut clients = Vec::new();
     for (number, one) in tries.iter().enumerate() {
         let mut client = connect(&stand.server, number)?;
-        ensure!(
-            !send(&mut client, &one.first)?,
-            "{}: ended too early",
-            one.name
-        );
+        for bytes in &one.first {
+            ensure!(
+                !send(&mut client, bytes, true)?,
+                "{}: ended too early",
+                one.name
+            );
+        }
         clients.push(client);
     }
     let half = tries.len();
     let mut halved = connect(&stand.server, half)?;
     let message = query(&drop_of(half));
-    send(&mut halved, &message[..12])?;
+    send(&mut halved, &message[..12], false)?;
     let before = generation(&stand)?;
     fs::write(stand.agent.policy_path(), POLICY)?;
     wait_for("the policy is in force", PATIENCE, || {
         Ok((generation(&stand)? > before).then_some(()))
     })?;
     for (number, (one, client)) in tries.iter().zip(&mut clients).enumerate() {
-        if !send(client, &one.then)? {
+        if !send(client, &one.then, false)? {
             stand.fail(number, one.name, "not ended");
         }
         untouched(&mut stand, number, one.name)?;
     }
-    send(&mut halved, &message[12..])?;
+    send(&mut halved, &message[12..], false)?;
     untouched(&mut stand, half, "half of it before")?;
     stand.agent.stop()?;
     stand.conclude(tries.len() + 1)
@@ -208,12 +191,14 @@ approval_timeout = "1m"
     let mut stand = Stand::under(HOLD, &Options::default(), 9)?;
     for one in &tries {
         let mut client = connect(&stand.server, 0)?;
-        ensure!(
-            !send(&mut client, &one.first)?,
-            "{}: ended too early",
-            one.name
-        );
-        if send(&mut client, &one.then)? {
+        for bytes in &one.first {
+            ensure!(
+                !send(&mut client, bytes, true)?,
+                "{}: ended too early",
+                one.name
+            );
+        }
+        if send(&mut client, &one.then, false)? {
             stand.fail(0, one.name, "ended instead of waiting");
         }
     }

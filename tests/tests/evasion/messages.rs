@@ -214,11 +214,7 @@ fn pipelines() -> Vec<Case> {
             [message(b'p', b"x\0"), query(drop)].concat(),
         )
         .answered(),
-        Case::raw(
-            "fast path, any function",
-            "no-wipe",
-            fast_path(2_147_483_000),
-        ),
+        Case::raw("fast path, any function", "", fast_path(2_147_483_000)),
         Case::raw(
             "Execute of what nobody saw prepared, then it",
             "no-drop",

@@ -383,6 +383,9 @@ fn early() -> Vec<Trick> {
             |peer, texts| {
                 peer.syn(&[])?;
                 let all = [&texts.startup[..], &texts.evil].concat();
+                peer.send(&Segment::new(peer.next, &all))?;
+                // As every client's TCP does, if it is not its first answer.
+                peer.acknowledge()?;
                 peer.again(&[Segment::new(peer.next, &all)])
             },
         )),
@@ -394,6 +397,7 @@ fn early() -> Vec<Trick> {
             })?;
             peer.wait(Duration::from_millis(100), |_| false)?;
             peer.syn(&[])?;
+            peer.acknowledge()?;
             peer.again(&[Segment::new(peer.next, &all)])
         })),
         early(refused(
@@ -485,14 +489,14 @@ fn try_them(tricks: &[Trick]) -> Result<()> {
         let name = application(number);
         let mut ran: Vec<&str> = log
             .iter()
-            .filter(|entry| entry.application == name)
+            .filter(|entry| entry.application == name && entry.error.is_none())
             .map(|entry| entry.text.as_str())
             .collect();
         ran.dedup();
         let of_case = journal::of_application(&records, &name);
         let mut told: Vec<&str> = of_case
             .iter()
-            .filter(|record| record["kind"] == "statement" && record["result"]["status"] != "none")
+            .filter(|record| record["kind"] == "statement" && record["result"]["status"] == "ok")
             .filter_map(|record| record["statement"]["text"].as_str())
             .collect();
         told.dedup();

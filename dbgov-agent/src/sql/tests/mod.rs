@@ -281,6 +281,8 @@ fn conditions_true_for_every_row() {
         "true OR id = 1",
         "id = 1 OR true",
         "NOT false",
+        "CAST(1 AS bool)",
+        "1::boolean",
         "NOT (1 = 2)",
         "1 < 2",
         "((1) = (1))",
