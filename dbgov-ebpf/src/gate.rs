@@ -296,7 +296,8 @@ impl Gated<'_> {
         }
         self.header.flags = verdict as u8 & FLAG_HELD;
         self.header.seq_end = self.packet.window.into();
-        self.header.passed = gate.passed;
+        // Not `gate.passed`: what TCP dropped behind the gate it still wants.
+        self.header.passed = rcv_nxt;
         let copied = self.copy();
         let copied = self.forget(copied);
         self.header.seq = self.packet.seq;

@@ -137,9 +137,10 @@ impl Gated {
         self.position.checked_add_signed(i64::from(distance))
     }
 
-    /// What of a held packet was released before: TCP has not got it, or the packet crossed with ours.
-    pub fn to_send_again(&self, seq: u32, bytes: u32, passed: u32) -> Option<Range<u64>> {
-        let from = self.position(seq)?.max(self.position(passed)?);
+    /// What of a held packet was released, or let pass, before: TCP, which has everything before `taken`, has dropped
+    /// it, or the packet crossed with ours.
+    pub fn to_send_again(&self, seq: u32, bytes: u32, taken: u32) -> Option<Range<u64>> {
+        let from = self.position(seq)?.max(self.position(taken)?);
         let to = self.position(seq.wrapping_add(bytes))?;
         let range = self.flow.released_part(from..to.max(from));
         (!range.is_empty()).then_some(range)

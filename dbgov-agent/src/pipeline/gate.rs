@@ -13,7 +13,7 @@ use crate::config::PolicyMode;
 use crate::gate::approvals::{self, Approver, Decision as Answer, Outcome as Ended, State};
 use crate::gate::classes::{Class, Tail};
 use crate::gate::flow::{Decision, Outcome, Step};
-use crate::gate::gated::{ANSWERS_WAIT_NS, Cause, Refusing};
+use crate::gate::gated::{ANSWERS_WAIT_NS, Cause, Gated, Refusing};
 use crate::gate::inject::Ends;
 use crate::gate::refusal;
 use crate::judge::{Rulebook, Who};
@@ -328,10 +328,9 @@ impl Pipeline {
         if gated.refusing.is_some() {
             return self.refuse(cookie);
         }
-        let boundary = match connection.session.decoder.is_followed() {
-            true => connection.session.decoder.request_message_at(),
-            // What cannot be read has no messages.
-            false => gated.end(),
+        let boundary = connection.boundary();
+        let Some(gated) = &mut connection.gated else {
+            return;
         };
         for step in gated.flow.advance(boundary) {
             match step {
@@ -380,11 +379,13 @@ impl Pipeline {
 
     /// A held packet repeats what was released: TCP has not got it. It gets the released bytes again, not the packet's.
     pub(super) fn send_again(&mut self, cookie: u64, range: Range<u64>) {
-        let ends_message = self
-            .connections
-            .get(&cookie)
-            .and_then(|connection| connection.gated.as_ref())
-            .is_some_and(|gated| range.end == gated.flow.released() && !gated.flow.is_holding());
+        let ends_message = self.connections.get(&cookie).is_some_and(|connection| {
+            // The beginning of a message was released too: behind that the rest of it stays held.
+            range.end == connection.boundary()
+                && connection.gated.as_ref().is_some_and(|gated| {
+                    range.end == gated.flow.released() && !gated.flow.is_holding()
+                })
+        });
         self.release(cookie, range, ends_message);
     }
 
@@ -667,6 +668,15 @@ impl Pipeline {
 }
 
 impl Connection {
+    /// Where the first request message begins that is not complete.
+    fn boundary(&self) -> u64 {
+        match self.session.decoder.is_followed() {
+            true => self.session.decoder.request_message_at(),
+            // What cannot be read has no messages.
+            false => self.gated.as_ref().map_or(0, Gated::end),
+        }
+    }
+
     /// Bytes that are held and in which no message is found.
     fn judge_what_is_held(&mut self, events: &mut Vec<Event>, recorder: &mut Recorder) {
         let Some(gated) = &mut self.gated else { return };
