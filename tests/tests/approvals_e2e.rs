@@ -232,10 +232,12 @@ fn an_interrupted_psql_gets_its_prompt_back() -> Result<()> {
     process::signal(&client, Signal::SIGINT)?;
     let ended = process::wait_timeout(&mut client, PATIENCE)?;
     ensure!(ended.is_some(), "psql still waits");
+    let said = words(&client.wait_with_output()?);
+    assert!(said.contains("its client cancelled it"), "{said}");
     nothing_waits(&agent)?;
     assert_eq!(sum(&server)?, "0");
     agent.stop()?;
-    assert_eq!(approvals(&agent)?[0]["approval"]["state"], "canceled");
+    assert_eq!(approvals(&agent)?[0]["approval"]["state"], "client_gone");
     let journal = agent.journal()?;
     assert!(journal.iter().any(|record| record["kind"] == "cancel"));
     Ok(())
@@ -256,6 +258,29 @@ fn a_half_closed_connection_has_given_up() -> Result<()> {
     agent.stop()?;
     assert_eq!(approvals(&agent)?[0]["approval"]["state"], "client_gone");
     Ok(())
+}
+
+/// With a closed gate a statement goes on waiting when the agent dies, and the next one asks about it anew.
+#[test]
+fn a_statement_that_waits_outlives_the_agent() -> Result<()> {
+    let server = Server::start(&Options::default())?;
+    server.admin("CREATE TABLE t AS SELECT id, 0 AS n FROM generate_series(1, 10) AS id")?;
+    let closed = format!("on_agent_down = \"closed\"\n{}", policy("5m"));
+    let mut agent = Agent::start(Config::watching(&[&server]).policy(&closed))?;
+    let client = background(&server)?;
+    let before = waiting(&agent)?;
+    agent.kill9()?;
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(sum(&server)?, "0");
+    agent.start_again()?;
+    let id = waiting(&agent)?;
+    assert_ne!(before, id);
+    let late = agent.command(&["approvals", "approve", &before])?;
+    assert!(!late.status.success(), "{late:?}");
+    agent.command(&["approvals", "approve", &id])?;
+    assert_eq!(words(&client.wait_with_output()?), "alive\n");
+    assert_eq!(sum(&server)?, "10");
+    agent.stop()
 }
 
 /// What is prepared runs when it is executed: that is what waits, each time.

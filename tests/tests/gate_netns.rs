@@ -25,6 +25,8 @@ action = "reject"
 verbs = ["alter"]
 reason = "ask a DBA"
 "#;
+/// Of a statement's text, what is parsed ([capture] statement_bytes_max).
+const READ_BYTES: usize = 1 << 20;
 const ROOM: &str = "-- some more text, so that there is room for what the refusal has to say";
 
 fn start<'a>(netns: Option<&'a Netns>) -> Result<(Server, Agent)> {
@@ -47,25 +49,26 @@ fn statements_of(bytes: usize, address: SocketAddr, server: &Server) -> Result<(
     let wanted = server.admin(&format!(
         "SELECT md5(substr(repeat('abcdefghijklmnopqrstuvwxyz0123456789', {bytes} / 36 + 1), 1, {bytes}))"
     ))?;
-    let mut client = Asking::connect(address, "long")?;
-    // The second has a word of the policy's at each end: all of it is held, or its end is.
+    // With a word of the policy's at the beginning all of it is held, with one at the end its end is.
     for sql in [
         format!("SELECT md5('{filler}')"),
-        format!("SELECT md5('{filler}') /* drop */"),
         format!("SELECT /* alter */ md5('{filler}')"),
+        format!("SELECT md5('{filler}') /* alter */"),
     ] {
         let head = &sql[..30];
-        let answer = client.simple(&sql)?;
-        ensure!(
-            answer.value() == Some(&wanted),
-            "simple {bytes} {head}: {answer:?}"
-        );
-        let answer = client.extended(&sql)?;
-        ensure!(
-            answer.value() == Some(&wanted),
-            "extended {bytes} {head}: {answer:?}"
-        );
+        let mut client = Asking::connect(address, "long")?;
+        let (simple, extended) = (client.simple(&sql)?, client.extended(&sql)?);
+        for answer in [simple, extended] {
+            // Behind the part of a text that is parsed, a word may be anything.
+            let unread = bytes >= READ_BYTES && sql.ends_with("*/");
+            let right = match unread {
+                true => answer.value().is_none(),
+                false => answer.value() == Some(&wanted),
+            };
+            ensure!(right, "{bytes} {head}: {answer:?}");
+        }
     }
+    let mut client = Asking::connect(address, "long")?;
     // As a parameter.
     let messages = [
         parse("", "SELECT md5($1::text) /* alter */"),

@@ -78,12 +78,20 @@ impl Load {
     }
 }
 
+const COUNT_UP: &str = "UPDATE counter SET n = n + 1 WHERE id = $1::int RETURNING n";
+/// Turns after which a client connects anew, so that the agent also dies under connections that are being made.
+const RECONNECT_TURNS: usize = 25;
+
+fn connect(address: SocketAddr, id: usize) -> Result<Asking> {
+    let mut client = Asking::connect(address, &format!("client-{id}"))?;
+    let prepared = [extended::parse("up", COUNT_UP), extended::sync()].concat();
+    ensure!(client.ask(&prepared)?.error.is_none());
+    Ok(client)
+}
+
 fn client(address: SocketAddr, id: usize, denied: bool, stop: &AtomicBool) -> Result<Done> {
     let mut done = Done::default();
-    let mut client = Asking::connect(address, &format!("client-{id}"))?;
-    let count_up = "UPDATE counter SET n = n + 1 WHERE id = $1::int RETURNING n";
-    let prepared = [extended::parse("up", count_up), extended::sync()].concat();
-    ensure!(client.ask(&prepared)?.error.is_none());
+    let mut client = connect(address, id)?;
     let param = id.to_string();
     let bound = [
         extended::bind("", "up", 0, &[Some(param.as_bytes())]),
@@ -91,10 +99,13 @@ fn client(address: SocketAddr, id: usize, denied: bool, stop: &AtomicBool) -> Re
         extended::sync(),
     ]
     .concat();
-    let text = count_up.replace("$1", &param);
+    let text = COUNT_UP.replace("$1", &param);
     for turn in 0.. {
         if stop.load(Ordering::Acquire) {
             break;
+        }
+        if turn % RECONNECT_TURNS == RECONNECT_TURNS - 1 {
+            client = connect(address, id).with_context(|| format!("turn {turn}"))?;
         }
         let asked = Instant::now();
         let answer = match turn % 3 {

@@ -106,18 +106,18 @@ fn a_bad_file_changes_nothing_and_is_told() -> Result<()> {
         record["kind"] == "policy" && record["policy"]["event"] == "refused"
     })?;
     let error = refused["policy"]["error"].as_str().unwrap_or_default();
-    assert!(error.contains("policy.toml:3:1"), "{error}");
+    assert!(error.contains("policy.toml: line 3, column 1"), "{error}");
     assert!(error.contains("acton"), "{error}");
     let status = agent.status()?;
     assert_eq!(status["policy"]["generation"], 1, "{status}");
     assert!(
         status["policy"]["refused"]
             .as_str()
-            .is_some_and(|why| why.contains(":3:1"))
+            .is_some_and(|why| why.contains("line 3, column 1"))
     );
     let log = fs::read_to_string(agent.stderr_path())?;
     assert!(
-        log.contains("the policy stays as it was") && log.contains("policy.toml:3:1"),
+        log.contains("the policy stays as it was") && log.contains("policy.toml: line 3, column 1"),
         "{log}"
     );
     let answer =
