@@ -209,6 +209,11 @@ impl Agent {
         Ok(())
     }
 
+    /// From the next start on.
+    pub fn run_binary(&mut self, path: PathBuf) {
+        self.config.binary = Some(path);
+    }
+
     fn binary(&self) -> Result<PathBuf> {
         match &self.config.binary {
             Some(path) => Ok(path.clone()),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbgov_common::gate::{AUTOMATON_HIT, FRAMED_STARTUP, FRAMED_TYPED, GateControl, GateState};
+use dbgov_common::gate::{AUTOMATON_HIT, FRAMED_TYPED, GateControl, GateState};
 
 use super::connection::Connection;
 use super::{Command, Pipeline};
@@ -18,7 +18,7 @@ use crate::gate::inject::Ends;
 use crate::gate::refusal;
 use crate::judge::{Rulebook, Who};
 use crate::policy::trigger::Words;
-use crate::policy::{Action, Verdict};
+use crate::policy::{Action, AgentDown, Verdict};
 use crate::protocol::{Direction, Event, Request, TimeNs, Via};
 use crate::session::{Judgement, Recorder};
 
@@ -165,6 +165,11 @@ impl Pipeline {
     /// A connection that an earlier agent's gate held: goes on where that has let it.
     pub(super) fn take_over(&mut self, cookie: u64, adopted: &GateState, at: TimeNs) {
         let now = self.recorder.now();
+        let closed = self
+            .recorder
+            .rulebook
+            .as_ref()
+            .is_some_and(|rules| rules.policy.settings.on_agent_down == AgentDown::Closed);
         let Some(connection) = self.connections.get_mut(&cookie) else {
             return;
         };
@@ -175,10 +180,13 @@ impl Pipeline {
                 .session
                 .record(&mut self.events, &mut self.recorder);
         } else if adopted.state == AUTOMATON_HIT
-            && !stands_at(adopted, FRAMED_STARTUP)
+            && adopted.framed == FRAMED_TYPED
+            && closed
             && let Some(gated) = &mut connection.gated
         {
             // The beginning of this message has passed, and something in it was to be looked at: nobody can any more.
+            // (Where messages begin is not known of a connection that is older than the gate: read as such, nothing of it
+            // need have passed. An open gate has let pass what came meanwhile.)
             gated.refusing = Some(Refusing {
                 number: None,
                 since: now,
@@ -298,7 +306,13 @@ impl Pipeline {
             }
             return;
         }
-        let outcome = outcome(verdict, request);
+        let outcome = match gated.runs_nothing(request) {
+            true => Outcome::Pass,
+            false => outcome(verdict, request),
+        };
+        if request.via == Via::Prepare && matches!(outcome, Outcome::Rewrite(_)) {
+            gated.rejected(request);
+        }
         if outcome != Outcome::Pass {
             gated.remember_cause(request.number, cause(verdict));
         }
