@@ -183,7 +183,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Gate { command } => {
             return match command {
                 GateCommand::Status { json } => command::gate::status(config, *json),
-                GateCommand::Off => command::gate::off(config, |_| Ok(false)),
+                GateCommand::Off => command::gate::off(config, command::gate::ask_agent),
             };
         }
         Command::Replay { file } => command::replay::run(config, file)?,

@@ -15,7 +15,8 @@ use crate::judge::{Judged, Rulebook, Who};
 use crate::policy::Message;
 use crate::protocol::postgres::Decoder;
 use crate::protocol::{
-    Direction, Event, GapCause, Opaque, Request, SessionFacts, Statement, Status, Text, TimeNs,
+    Direction, Event, GapCause, Opaque, Request, SessionFacts, Statement, StatementResult, Status,
+    Text, TimeNs,
 };
 use crate::sql::{Dialect, FactsCache, Options};
 
@@ -62,8 +63,9 @@ impl Recorder {
         self.records.len()
     }
 
-    pub fn take(&mut self) -> Vec<Record> {
-        std::mem::take(&mut self.records)
+    /// The records so far; what is not read of them is dropped.
+    pub fn take(&mut self) -> impl Iterator<Item = Record> + '_ {
+        self.records.drain(..)
     }
 }
 
@@ -195,11 +197,12 @@ impl Session {
             Event::Cancel { at, backend_pid } => {
                 self.cancels = Some(backend_pid);
                 let record = self.base(Kind::Cancel, at, recorder);
+                let cancel = CancelBlock {
+                    backend_pid,
+                    session: None,
+                };
                 recorder.push(Record {
-                    cancel: Some(CancelBlock {
-                        backend_pid,
-                        session: None,
-                    }),
+                    cancel: Some(cancel.into()),
                     ..record
                 });
             }
@@ -213,7 +216,7 @@ impl Session {
                     ..ErrorBlock::default()
                 };
                 recorder.push(Record {
-                    error: Some(error),
+                    error: Some(error.into()),
                     ..record
                 });
             }
@@ -233,7 +236,7 @@ impl Session {
                     ..ErrorBlock::default()
                 };
                 recorder.push(Record {
-                    error: Some(error),
+                    error: Some(error.into()),
                     ..record
                 });
             }
@@ -405,7 +408,7 @@ impl Session {
     pub fn approval(&mut self, at: TimeNs, approval: ApprovalBlock, recorder: &mut Recorder) {
         let record = self.base(Kind::Approval, at, recorder);
         recorder.push(Record {
-            approval: Some(approval),
+            approval: Some(approval.into()),
             ..record
         });
     }
@@ -430,7 +433,7 @@ impl Session {
             ..GapBlock::default()
         };
         recorder.push(Record {
-            gap: Some(gap),
+            gap: Some(gap.into()),
             ..record
         });
     }
@@ -475,12 +478,12 @@ impl Session {
             statements: self.statements,
         };
         recorder.push(Record {
-            close: Some(close),
+            close: Some(close.into()),
             ..record
         });
     }
 
-    fn statement(&mut self, statement: Statement, recorder: &mut Recorder) {
+    fn statement(&mut self, mut statement: Statement, recorder: &mut Recorder) {
         // A statement shows that the session is open, whatever was missed of its beginning.
         self.announce(statement.sent_at, recorder);
         self.statements += 1;
@@ -490,7 +493,7 @@ impl Session {
         }
         let facts = Arc::clone(&statement.session);
         let mut record = self.base_with(Kind::Statement, statement.sent_at, facts, recorder);
-        record.result = Some(result_block(&statement));
+        record.result = Some(result_block(statement.sent_at, &mut statement.result));
         record.verdict = self.verdict(statement.number);
         record.statement = Some(statement_block(statement, &mut recorder.facts));
         recorder.push(record);
@@ -550,8 +553,8 @@ impl Session {
             Some(self.client_addr),
         );
         // Strings and numbers only: rendering them cannot fail.
-        let session = Rendered::new(session).ok()?;
-        let identity = Rendered::new(who).ok()?;
+        let session = Rendered::new(&session).ok()?;
+        let identity = Rendered::new(&who).ok()?;
         Some(Blocks {
             facts,
             session,
@@ -567,10 +570,9 @@ fn name(direction: Direction) -> &'static str {
     }
 }
 
-fn result_block(statement: &Statement) -> ResultBlock {
-    let result = &statement.result;
-    let (error, message) = match &result.error {
-        Some(error) => (Some(error.code.clone()), Some(error.message.clone())),
+fn result_block(sent_at: TimeNs, result: &mut StatementResult) -> ResultBlock {
+    let (error, message) = match result.error.take() {
+        Some(error) => (Some(error.code), Some(error.message)),
         None => (None, None),
     };
     ResultBlock {
@@ -578,12 +580,12 @@ fn result_block(statement: &Statement) -> ResultBlock {
         copy_out_bytes: result.copy_out_bytes,
         duration_us: result
             .finished_at
-            .map(|at| at.saturating_sub(statement.sent_at) / 1000),
+            .map(|at| at.saturating_sub(sent_at) / 1000),
         error,
         message,
         rows: result.rows,
         status: result.status.name(),
-        tags: result.tags.clone(),
+        tags: std::mem::take(&mut result.tags),
     }
 }
 

@@ -4,7 +4,6 @@
 //! hundred times a second under load, not once for each packet, and the kernel programs need not wake it (a ring
 //! buffer notifies only a reader that has caught up). Connects are read at once: their process may be gone soon.
 
-use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,10 +21,8 @@ use super::status::{GateStatus, HookStatus, KernelStatus, PolicyStatus, Shared};
 use super::{AgentError, journal_status, shown_servers, stop_record};
 use crate::audit::JournalHandle;
 use crate::audit::record::{GapBlock, Kind, Record};
-use crate::capture::discover::Scan;
 use crate::capture::event::{self, Captured, Control};
 use crate::capture::kernel::{Kernel, Rings};
-use crate::capture::netns::NetNs;
 use crate::clock::{Clock, boot_ns, unix_ns};
 use crate::config::PolicyMode;
 use crate::control::{self, Decided, Reply, Requests};
@@ -38,8 +35,8 @@ use crate::protocol::GapCause;
 
 /// Packet records read before the control ring and the clock get their turn.
 const DRAIN_RECORDS_MAX: usize = 4096;
-/// Records handed to the journal at once.
-const BATCH_RECORDS: usize = 512;
+/// Records that wait to be made JSON of: few enough to be in the processor's nearest cache still.
+const RECORDS_MAX: usize = 32;
 /// A drain of so many bytes, a large statement or a burst, is followed by the next at once, and the thread is favoured
 /// until a drain is smaller: at the speed of the loopback the ring would be full in some ten milliseconds. Statements of
 /// everyday size stay far below: 60,000 a second are some 150 KiB a drain.
@@ -47,7 +44,7 @@ const BURST_BYTES: usize = 1 << 20;
 /// Nice value meanwhile. Otherwise the thread competes like any other, which costs the database less.
 const BURST_NICE: i32 = -10;
 /// How long packets gather after a drain, milliseconds: the ring holds a second of them and more.
-const GATHER_MS: u16 = 4;
+const GATHER_MS: u16 = 10;
 /// Longest sleep when nothing passes, milliseconds: the period of the clock and the time-outs.
 const IDLE_MS: u16 = 250;
 const TICK: Duration = Duration::from_millis(250);
@@ -181,20 +178,18 @@ impl Capture {
             if self.gate.is_some() {
                 self.commands(state)?;
             }
-            if self.pipeline.recorder().waiting() >= BATCH_RECORDS {
-                self.send()?;
+            if self.pipeline.recorder().waiting() >= RECORDS_MAX {
+                self.journal
+                    .add(self.pipeline.recorder().take())
+                    .map_err(|_| AgentError::WriterEnded)?;
             }
         }
         Ok(DRAIN_RECORDS_MAX)
     }
 
     fn send(&mut self) -> Result<(), AgentError> {
-        let records = self.pipeline.recorder().take();
-        if records.is_empty() {
-            return Ok(());
-        }
         self.journal
-            .send(records)
+            .send(self.pipeline.recorder().take())
             .map_err(|_| AgentError::WriterEnded)
     }
 
@@ -214,7 +209,7 @@ impl Capture {
             }
             if let Some(scan) = scan {
                 if let Some(gate) = &mut self.gate {
-                    gate.know_namespaces(namespaces(&scan));
+                    gate.know_servers(&scan.servers);
                 }
                 self.shared.update(|status| {
                     status.servers = shown_servers(&scan);
@@ -503,7 +498,7 @@ impl Capture {
                 ..GapBlock::default()
             };
             let record = Record {
-                gap: Some(gap),
+                gap: Some(gap.into()),
                 ..Record::new(Kind::Gap, unix_ns())
             };
             self.pipeline.recorder().push(record);
@@ -552,18 +547,6 @@ impl Capture {
         }
         Ok(())
     }
-}
-
-/// Where servers live, by the cookies of their network namespaces.
-fn namespaces(scan: &Scan) -> HashMap<u64, NetNs> {
-    let known = scan.servers.iter().filter_map(|server| {
-        let namespace = NetNs {
-            inode: server.netns_inode,
-            pid: server.process.pid,
-        };
-        Some((server.netns_cookie?, namespace))
-    });
-    known.collect()
 }
 
 /// Reads the control ring: who connects, and who begins to listen.

@@ -10,9 +10,10 @@ use jiff::tz::TimeZone;
 use crate::audit::journal::Observer;
 use crate::audit::live::Renderer;
 
-/// Lines that may wait for the terminal; beyond, lines are left out of the display (never of the journal) and the
-/// display says how many.
-const LINES_MAX: usize = 4096;
+/// Batches of lines that may wait for the terminal, a quarter of a megabyte each at the most (the journal's
+/// `FLUSH_BYTES_MAX` and one line); beyond, lines are left out of the display (never of the journal) and the display says
+/// how many.
+const BATCHES_MAX: usize = 32;
 
 /// What `run` shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,20 +24,20 @@ pub enum Display {
 }
 
 impl Display {
-    /// Starts the display; gives what the journal is to call with each record.
+    /// Starts the display; gives what the journal is to call with its lines.
     pub(super) fn start(self) -> std::io::Result<Option<Observer>> {
         if self == Display::None {
             return Ok(None);
         }
-        let (sender, lines) = sync_channel::<Vec<u8>>(LINES_MAX);
+        let (sender, batches) = sync_channel::<Vec<u8>>(BATCHES_MAX);
         let left_out = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&left_out);
         std::thread::Builder::new()
             .name("display".to_owned())
-            .spawn(move || show(&lines, &left_out))?;
-        Ok(Some(Box::new(move |_, line| {
-            if sender.try_send(line.to_vec()).is_err() {
-                counter.fetch_add(1, Ordering::Relaxed);
+            .spawn(move || show(&batches, &left_out))?;
+        Ok(Some(Box::new(move |lines| {
+            if sender.try_send(lines.to_vec()).is_err() {
+                counter.fetch_add(each(lines).count() as u64, Ordering::Relaxed);
             }
         })))
     }
@@ -71,19 +72,19 @@ fn terminal_columns() -> Option<usize> {
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
-fn show(lines: &Receiver<Vec<u8>>, left_out: &AtomicU64) {
+fn show(batches: &Receiver<Vec<u8>>, left_out: &AtomicU64) {
     let renderer = terminal();
     let mut out = std::io::BufWriter::new(std::io::stdout());
     loop {
         // Whoever reads a pipe gets whole batches; flushed as soon as nothing waits.
-        let line = match lines.try_recv() {
-            Ok(line) => line,
+        let lines = match batches.try_recv() {
+            Ok(lines) => lines,
             Err(_) => {
                 if out.flush().is_err() {
                     return;
                 }
-                match lines.recv() {
-                    Ok(line) => line,
+                match batches.recv() {
+                    Ok(lines) => lines,
                     Err(_) => return,
                 }
             }
@@ -97,7 +98,7 @@ fn show(lines: &Receiver<Vec<u8>>, left_out: &AtomicU64) {
                         "... {left_out} records not shown (they are in the journal)"
                     );
                 }
-                writeln!(out, "{}", renderer.render(&line))
+                each(&lines).try_for_each(|line| writeln!(out, "{}", renderer.render(line)))
             }
             None => {
                 if left_out > 0 {
@@ -106,7 +107,7 @@ fn show(lines: &Receiver<Vec<u8>>, left_out: &AtomicU64) {
                         "stdout is too slow: records are left out of it (they are in the journal)"
                     );
                 }
-                out.write_all(&line)
+                out.write_all(&lines)
             }
         };
         // stdout is closed: nobody looks any more. The audit goes on.
@@ -114,4 +115,8 @@ fn show(lines: &Receiver<Vec<u8>>, left_out: &AtomicU64) {
             return;
         }
     }
+}
+
+fn each(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines.split_inclusive(|byte| *byte == b'\n')
 }

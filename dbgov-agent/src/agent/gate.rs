@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use dbgov_common::gate::{CLASS_STRICT, GateConfig};
 
 use super::AgentError;
+use crate::capture::discover::FoundServer;
 use crate::capture::kernel::{Kernel, KernelError};
 use crate::capture::netns::{self, NetNs};
 use crate::clock::boot_ns;
@@ -35,6 +36,8 @@ pub(super) struct Gate {
     injectors: Injectors,
     /// Where the servers' network namespaces are, by their cookies.
     namespaces: HashMap<u64, NetNs>,
+    /// The namespace a server of this port lives in, where that is one only.
+    by_port: HashMap<u16, Option<u64>>,
     config: GateConfig,
     beaten_at: TimeNs,
     pub counters: Counters,
@@ -58,9 +61,13 @@ impl Gate {
         let now = boot_ns();
         kernel.beat(now)?;
         kernel.set_gate_config(config)?;
+        // Those of a former agent speak of its automata. Until the connections are classified all is held, so that what
+        // the gate knows of them can be read without haste.
+        kernel.remove_controls();
         Ok(Gate {
             injectors: Injectors::new(config.mark),
             namespaces: HashMap::new(),
+            by_port: HashMap::new(),
             config,
             beaten_at: now,
             counters: Counters::default(),
@@ -92,10 +99,26 @@ impl Gate {
     }
 
     /// Where servers live.
-    pub(super) fn know_namespaces(&mut self, namespaces: HashMap<u64, NetNs>) {
+    pub(super) fn know_servers(&mut self, servers: &[FoundServer]) {
+        self.namespaces.clear();
+        self.by_port.clear();
+        for server in servers {
+            let Some(cookie) = server.netns_cookie else {
+                continue;
+            };
+            let namespace = NetNs {
+                inode: server.netns_inode,
+                pid: server.process.pid,
+            };
+            self.namespaces.insert(cookie, namespace);
+            self.by_port
+                .entry(server.port())
+                .and_modify(|known| *known = known.filter(|known| *known == cookie))
+                .or_insert(Some(cookie));
+        }
+        let namespaces = &self.namespaces;
         self.injectors
             .retain(|cookie| namespaces.contains_key(&cookie));
-        self.namespaces = namespaces;
     }
 
     pub(super) fn run(
@@ -178,8 +201,8 @@ impl Gate {
     }
 
     fn injector(&mut self, to: Target) -> Result<&mut Injector, InjectError> {
+        let cookie = self.cookie(to).unwrap_or(0);
         let namespaces = &self.namespaces;
-        let cookie = to.netns_cookie.unwrap_or(0);
         self.injectors.get(cookie, |cookie| {
             namespaces
                 .get(&cookie)
@@ -188,9 +211,16 @@ impl Gate {
         })
     }
 
+    /// The namespace of the server's socket. Before Linux 6.1 the kernel does not tell; then that of the server that was
+    /// found on its port, else the own one.
+    fn cookie(&self, to: Target) -> Option<u64> {
+        let found = || self.by_port.get(&to.ends.server.port()).copied().flatten();
+        to.netns_cookie.or_else(found).or_else(netns::own_cookie)
+    }
+
     /// `None`: the own one.
     fn namespace(&self, to: Target) -> Option<NetNs> {
-        let cookie = to.netns_cookie?;
+        let cookie = self.cookie(to)?;
         if netns::own_cookie() == Some(cookie) {
             return None;
         }

@@ -93,7 +93,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         .as_ref()
         .is_some_and(|watch| watch.mode == PolicyMode::Enforce);
     let control = Control::bind(&config.agent.control_socket)?;
-    let journal = open_journal(config, &node, display)?;
+    let mut journal = open_journal(config, &node, display)?;
     let options = LoadOptions {
         cgroup_root,
         packet_ring_bytes: config.capture.ring_bytes,
@@ -124,8 +124,9 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
             let gate = match enforces {
                 true => {
                     pipeline.enforce();
+                    let gate = Gate::start(&mut kernel, &policy, config.audit.lossless)?;
                     pipeline.adopt(kernel.gates());
-                    Some(Gate::start(&mut kernel, &policy, config.audit.lossless)?)
+                    Some(gate)
                 }
                 false => None,
             };
@@ -241,7 +242,8 @@ fn open_journal(
     {
         journal.set_observer(observer);
     }
-    let journal = JournalHandle::start(journal).map_err(|e| AgentError::Os("start a thread", e))?;
+    let mut journal =
+        JournalHandle::start(journal).map_err(|e| AgentError::Os("start a thread", e))?;
     journal.send(notes).map_err(|_| AgentError::WriterEnded)?;
     Ok(journal)
 }

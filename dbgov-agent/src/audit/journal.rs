@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use config::*;
 
+use super::body::{Body, Renderer};
 use super::line::LineEncoder;
 use super::record::{GapBlock, Kind, Record};
 use super::recover::{self, LINE_BYTES_MAX, OpenError};
@@ -30,19 +31,21 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
 /// Scratch memory kept after a long line has passed.
 const LINE_KEPT_BYTES: usize = 64 * 1024;
 
-/// Told of every record that has its place in the journal, with its line (newline included). It must not wait: a
+/// Told of every line that has its place in the journal, in order, a batch of whole lines at a time. It must not wait: a
 /// terminal that is stopped would stop the journal.
-pub type Observer = Box<dyn FnMut(&Record, &[u8]) + Send>;
+pub type Observer = Box<dyn FnMut(&[u8]) + Send>;
 
 pub struct Journal<S: Storage = Directory> {
     config: JournalConfig,
     storage: S,
+    renderer: Renderer,
     encoder: LineEncoder,
     observer: Option<Observer>,
     segment: Option<Segment<S::File>>,
     /// The name of a new segment is not durable yet.
     dir_unsynced: bool,
-    /// The line in the making.
+    /// The body and the line in the making.
+    body: Vec<u8>,
     line: Vec<u8>,
     pending: Pending,
     unsynced_since: Option<Instant>,
@@ -65,6 +68,8 @@ struct Segment<F> {
 #[derive(Default)]
 struct Pending {
     bytes: Vec<u8>,
+    /// The first so many bytes were shown to the observer.
+    shown: usize,
     /// The first line, or half a line, came then.
     since: Option<Instant>,
     /// Time and number of the first line, for the name of a segment that begins with it.
@@ -117,12 +122,14 @@ impl<S: Storage> Journal<S> {
             Segment { file, len }
         });
         let journal = Journal {
+            renderer: Renderer::new(&config.node),
             encoder: LineEncoder::resume(&config.node, recovered.last_seq, recovered.last_hash),
             config,
             storage,
             observer: None,
             segment,
             dir_unsynced: false,
+            body: Vec::new(),
             line: Vec::new(),
             pending: Pending::default(),
             unsynced_since: None,
@@ -133,6 +140,11 @@ impl<S: Storage> Journal<S> {
             stats,
         };
         Ok((journal, recovered.notes))
+    }
+
+    /// What writes the bodies that [`Self::append_body`] takes.
+    pub(super) fn renderer(&self) -> Renderer {
+        Renderer::new(&self.config.node)
     }
 
     /// Gap records that the journal makes itself reach the observer too.
@@ -150,30 +162,36 @@ impl<S: Storage> Journal<S> {
 
     /// Takes a record. Where the disk refuses and the buffer is full it is dropped and counted.
     pub fn append(&mut self, record: &Record) {
+        let mut bytes = std::mem::take(&mut self.body);
+        bytes.clear();
+        let body = self.renderer.body(record, &mut bytes);
+        self.append_body(&body, &bytes);
+        if bytes.capacity() <= LINE_KEPT_BYTES {
+            self.body = bytes;
+        }
+    }
+
+    /// Takes a record whose body lies at the beginning of `bytes`.
+    pub(super) fn append_body(&mut self, body: &Body, bytes: &[u8]) {
+        let time_unix_ns = body.time_unix_ns;
         // Once something is dropped nothing is taken before its gap record: the hole is where the gap says it is.
         if let Some(lost) = &self.gaps.lost {
-            return self.drop_record(record, lost.cause);
+            return self.drop_record(time_unix_ns, lost.cause);
         }
-        let hash = match self.encoder.encode(record, &mut self.line) {
-            Ok(hash) => hash,
-            Err(error) => {
-                tracing::error!(%error, "a record cannot be written as JSON");
-                return self.drop_and_say(record, "unencodable");
-            }
+        let Some(parts) = body.parts else {
+            return self.drop_and_say(time_unix_ns, "unencodable");
         };
+        let hash = self.encoder.link(parts.of(bytes), &mut self.line);
         if self.line.len() as u64 > LINE_BYTES_MAX {
-            return self.drop_and_say(record, "record_too_large");
+            return self.drop_and_say(time_unix_ns, "record_too_large");
         }
         self.rotate_if_due();
         if let Some(cause) = self.no_room() {
-            return self.drop_record(record, cause);
+            return self.drop_record(time_unix_ns, cause);
         }
         self.encoder.accept(hash);
-        self.last_unix_ns = record.time_unix_ns;
-        self.buffer_line(record.time_unix_ns);
-        if let Some(observer) = &mut self.observer {
-            observer(record, &self.line);
-        }
+        self.last_unix_ns = time_unix_ns;
+        self.buffer_line(time_unix_ns);
         if self.line.capacity() > LINE_KEPT_BYTES {
             self.line = Vec::new();
         }
@@ -183,15 +201,16 @@ impl<S: Storage> Journal<S> {
             self.flush();
         }
         // From here on a crash is seen at the next start: the journal then does not end with an agent_stop.
-        if record.kind == Kind::AgentStart && self.retry.is_none() {
+        if body.kind == Kind::AgentStart && self.retry.is_none() {
             self.flush();
             self.sync();
         }
     }
 
-    /// Lets the time pass: flushes, syncs and tries again what is due at `now`.
+    /// Lets the time pass: flushes, syncs and tries again what is due at `now`. The observer is told what came since.
     pub fn tick(&mut self, now: Instant) {
         self.now = now;
+        self.show();
         match &self.retry {
             Some(retry) if now >= retry.at => self.flush(),
             Some(_) => {}
@@ -236,6 +255,16 @@ impl<S: Storage> Journal<S> {
         self.stats()
     }
 
+    fn show(&mut self) {
+        let new = &self.pending.bytes[self.pending.shown..];
+        if let Some(observer) = &mut self.observer
+            && !new.is_empty()
+        {
+            observer(new);
+        }
+        self.pending.shown = self.pending.bytes.len();
+    }
+
     fn buffer_line(&mut self, time_unix_ns: u64) {
         if self.pending.bytes.is_empty() {
             self.pending.since = Some(self.now);
@@ -254,7 +283,7 @@ impl<S: Storage> Journal<S> {
         (needed > self.config.pending_bytes_max).then_some(retry.cause)
     }
 
-    fn drop_record(&mut self, record: &Record, cause: &'static str) {
+    fn drop_record(&mut self, time_unix_ns: u64, cause: &'static str) {
         self.stats.dropped += 1;
         match &mut self.gaps.lost {
             Some(lost) => lost.records += 1,
@@ -263,15 +292,15 @@ impl<S: Storage> Journal<S> {
                 self.gaps.lost = Some(Lost {
                     records: 1,
                     cause,
-                    since_unix_ns: record.time_unix_ns,
+                    since_unix_ns: time_unix_ns,
                 });
             }
         }
     }
 
     /// For a record that will never fit. The gap itself is small and takes the usual way.
-    fn drop_and_say(&mut self, record: &Record, cause: &'static str) {
-        self.drop_record(record, cause);
+    fn drop_and_say(&mut self, time_unix_ns: u64, cause: &'static str) {
+        self.drop_record(time_unix_ns, cause);
         self.report_gaps();
     }
 
@@ -307,12 +336,12 @@ impl<S: Storage> Journal<S> {
         time_unix_ns: u64,
     ) {
         let mut gap = Record::new(Kind::Gap, time_unix_ns);
-        gap.gap = Some(GapBlock {
+        gap.gap = Some(Box::new(GapBlock {
             bytes,
             cause,
             records,
             ..GapBlock::default()
-        });
+        }));
         self.append(&gap);
     }
 
@@ -393,6 +422,7 @@ impl<S: Storage> Journal<S> {
         if self.pending.bytes.is_empty() {
             return Ok(());
         }
+        self.show();
         self.open_segment()?;
         let Some(segment) = &mut self.segment else {
             return Ok(());
@@ -409,6 +439,7 @@ impl<S: Storage> Journal<S> {
             self.stats.unsynced_bytes += written as u64;
             self.unsynced_since.get_or_insert(self.now);
             self.pending.bytes.drain(..written);
+            self.pending.shown = self.pending.bytes.len();
         }
         if self.pending.bytes.is_empty() {
             self.pending.since = None;

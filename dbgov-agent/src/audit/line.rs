@@ -2,15 +2,14 @@
 //!
 //! The keys of every object are written in canonical order, so the line *is* the canonical form and whoever checks the
 //! chain can hash the bytes as they are. `chain.hash` is SHA-256 over the line without `"hash":"…",`: room for it is
-//! left while the record is serialised, what stands around it is hashed, and the hash is put in.
+//! left while the line is put together, what stands around it is hashed, and the hash is put in.
 
-use std::io::Write as _;
-
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::body::Renderer;
+use super::json;
 use super::record::{RECORD_VERSION, Record};
-use super::time::TimeFormatter;
 
 /// SHA-256 in hexadecimal digits.
 pub const HASH_HEX_BYTES: usize = 64;
@@ -53,14 +52,14 @@ impl std::fmt::Debug for HashHex {
     }
 }
 
-/// Writes records as lines and knows where in the chain the next one stands.
+/// Makes lines of records and knows where in the chain the next one stands.
 #[derive(Debug)]
 pub struct LineEncoder {
-    /// The node's name as JSON.
-    node: Box<[u8]>,
+    renderer: Renderer,
+    /// The body in the making.
+    body: Vec<u8>,
     last_seq: u64,
     last_hash: HashHex,
-    time: TimeFormatter,
 }
 
 impl LineEncoder {
@@ -72,13 +71,10 @@ impl LineEncoder {
     /// After the record numbered `last_seq` with the hash `last_hash`.
     pub fn resume(node: &str, last_seq: u64, last_hash: HashHex) -> Self {
         LineEncoder {
-            node: serde_json::Value::from(node)
-                .to_string()
-                .into_bytes()
-                .into(),
+            renderer: Renderer::new(node),
+            body: Vec::new(),
             last_seq,
             last_hash,
-            time: TimeFormatter::new(),
         }
     }
 
@@ -97,29 +93,27 @@ impl LineEncoder {
         record: &Record,
         line: &mut Vec<u8>,
     ) -> Result<HashHex, serde_json::Error> {
+        self.body.clear();
+        let parts = self.renderer.render(record, &mut self.body)?;
+        Ok(self.link(parts.of(&self.body), line))
+    }
+
+    /// As [`encode`](Self::encode), of a body.
+    pub(super) fn link(&self, body: [&[u8]; 3], line: &mut Vec<u8>) -> HashHex {
+        let [before_chain, before_seq, rest] = body;
         line.clear();
-        line.push(b'{');
-        if !record.agent.is_empty() {
-            write_member(line, b"\"agent\":", &record.agent)?;
-            line.push(b',');
-        }
-        if let Some(approval) = &record.approval {
-            write_member(line, b"\"approval\":", approval)?;
-            line.push(b',');
-        }
-        if let Some(cancel) = &record.cancel {
-            write_member(line, b"\"cancel\":", cancel)?;
-            line.push(b',');
-        }
+        line.extend_from_slice(before_chain);
         let hash_at = self.write_chain(line);
-        self.write_rest(record, line)?;
+        line.extend_from_slice(before_seq);
+        json::write_number(line, self.last_seq + 1);
+        line.extend_from_slice(rest);
 
         let (before, after) = (&line[..hash_at], &line[hash_at + HASH_MEMBER_BYTES..]);
         let hash = HashHex::of(before, after);
         let digits_at = hash_at + HASH_OPEN.len();
         line[digits_at..digits_at + HASH_HEX_BYTES].copy_from_slice(&hash.0);
         line.push(b'\n');
-        Ok(hash)
+        hash
     }
 
     /// The line just encoded belongs to the chain.
@@ -139,57 +133,6 @@ impl LineEncoder {
         line.extend_from_slice(&self.last_hash.0);
         line.extend_from_slice(b"\"}");
         hash_at
-    }
-
-    /// What sorts after `chain`.
-    fn write_rest(&mut self, record: &Record, line: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-        write_optional(line, b",\"close\":", &record.close)?;
-        write_optional(line, b",\"error\":", &record.error)?;
-        write_optional(line, b",\"gap\":", &record.gap)?;
-        if let Some(identity) = &record.identity {
-            line.extend_from_slice(b",\"identity\":");
-            line.extend_from_slice(identity.json().as_bytes());
-        }
-        line.extend_from_slice(b",\"kind\":\"");
-        line.extend_from_slice(record.kind.name().as_bytes());
-        line.extend_from_slice(b"\",\"node\":");
-        line.extend_from_slice(&self.node);
-        if !record.policy.is_empty() {
-            write_member(line, b",\"policy\":", &record.policy)?;
-        }
-        write_optional(line, b",\"result\":", &record.result)?;
-        write!(line, ",\"seq\":{}", self.last_seq + 1).map_err(serde_json::Error::io)?;
-        if let Some(session) = &record.session {
-            line.extend_from_slice(b",\"session\":");
-            line.extend_from_slice(session.json().as_bytes());
-        }
-        write_optional(line, b",\"statement\":", &record.statement)?;
-        line.extend_from_slice(b",\"time\":\"");
-        self.time.write(record.time_unix_ns, line);
-        write!(line, "\",\"v\":{RECORD_VERSION}").map_err(serde_json::Error::io)?;
-        write_optional(line, b",\"verdict\":", &record.verdict)?;
-        line.push(b'}');
-        Ok(())
-    }
-}
-
-fn write_member<T: Serialize>(
-    line: &mut Vec<u8>,
-    key: &[u8],
-    value: &T,
-) -> Result<(), serde_json::Error> {
-    line.extend_from_slice(key);
-    serde_json::to_writer(line, value)
-}
-
-fn write_optional<T: Serialize>(
-    line: &mut Vec<u8>,
-    key: &[u8],
-    value: &Option<T>,
-) -> Result<(), serde_json::Error> {
-    match value {
-        Some(value) => write_member(line, key, value),
-        None => Ok(()),
     }
 }
 

@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! record     what is recorded, field by field
-//! line       record -> one line of canonical JSON, linked to the line before by its hash
+//! body       record -> canonical JSON, but for its place in the chain
+//! block      ... the blocks of a statement's record
+//! json       ... by hand
+//! batch      bodies on their way to the journal's thread
+//! line       body -> one line, linked to the line before by its hash
 //! journal    lines -> segment files: batches, rotation, disks that are full or fail
 //! recover    where the journal goes on after a stop, a crash or a power loss
 //! writer     the thread that owns the journal
@@ -10,7 +14,11 @@
 //! live       a line as a person wants to read it on a terminal
 //! ```
 
+mod batch;
+mod block;
+mod body;
 pub mod journal;
+mod json;
 pub mod line;
 pub mod live;
 pub mod record;

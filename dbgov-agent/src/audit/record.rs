@@ -2,6 +2,7 @@
 //! writes is already canonical JSON.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -17,16 +18,15 @@ pub const JSON_INTEGER_MAX: u64 = (1 << 53) - 1;
 /// A value whose JSON is made once and written many times (a session's block stands in each of its records).
 #[derive(Debug, Clone)]
 pub struct Rendered<T> {
-    pub value: Arc<T>,
     json: Arc<RawValue>,
+    of: PhantomData<fn() -> T>,
 }
 
 impl<T: Serialize> Rendered<T> {
-    pub fn new(value: T) -> Result<Self, serde_json::Error> {
-        let json = serde_json::value::to_raw_value(&value)?;
+    pub fn new(value: &T) -> Result<Self, serde_json::Error> {
         Ok(Rendered {
-            value: Arc::new(value),
-            json: json.into(),
+            json: serde_json::value::to_raw_value(value)?.into(),
+            of: PhantomData,
         })
     }
 }
@@ -365,8 +365,9 @@ pub struct ApprovalStatement {
     pub sha256: String,
 }
 
-/// An audit record before the journal gives it its number, its node and its place in the chain.
-/// [`super::line::LineEncoder`] writes it out: it puts `chain`, `node`, `seq`, `time` and `v` between these fields.
+/// An audit record before the journal gives it its number, its node and its place in the chain. The blocks of the rarer
+/// kinds are boxed: records are moved and queued by the ten thousand, and nearly all are statements.
+/// `body` and [`super::line::LineEncoder`] write it out: with `chain`, `node`, `seq`, `time` and `v` between these fields.
 #[derive(Debug, Clone, Serialize)]
 pub struct Record {
     /// Facts of the agent: version, configuration, servers (agent_start, agent_stop). Keys in ASCII, no fractions,
@@ -374,15 +375,15 @@ pub struct Record {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub agent: BTreeMap<&'static str, serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub approval: Option<ApprovalBlock>,
+    pub approval: Option<Box<ApprovalBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cancel: Option<CancelBlock>,
+    pub cancel: Option<Box<CancelBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub close: Option<CloseBlock>,
+    pub close: Option<Box<CloseBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<ErrorBlock>,
+    pub error: Option<Box<ErrorBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gap: Option<GapBlock>,
+    pub gap: Option<Box<GapBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Rendered<Identity>>,
     pub kind: Kind,

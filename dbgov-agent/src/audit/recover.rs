@@ -280,11 +280,11 @@ fn line_number<F: SegmentFile>(file: &F, start: u64) -> io::Result<u64> {
 /// When the crash was nobody knows; the record has the time of its discovery.
 fn crash_gap(bytes: Option<u64>, side_file: Option<String>) -> Record {
     let mut record = Record::new(Kind::Gap, time::unix_now_ns());
-    record.gap = Some(GapBlock {
+    record.gap = Some(Box::new(GapBlock {
         bytes,
         cause: "crash",
         side_file,
         ..GapBlock::default()
-    });
+    }));
     record
 }

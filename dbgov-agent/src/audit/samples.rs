@@ -50,8 +50,8 @@ pub(super) fn identity() -> Identity {
 
 pub(super) fn statement(text: &str) -> Record {
     let mut record = Record::new(Kind::Statement, TIME_UNIX_NS);
-    record.identity = Some(Rendered::new(identity()).unwrap());
-    record.session = Some(Rendered::new(session()).unwrap());
+    record.identity = Some(Rendered::new(&identity()).unwrap());
+    record.session = Some(Rendered::new(&session()).unwrap());
     record.statement = Some(StatementBlock {
         bytes: text.len() as u64,
         count: 1,
@@ -89,7 +89,7 @@ pub(super) fn everything() -> Vec<Record> {
 
     let mut full = statement(&nasty);
     full.identity = Some(
-        Rendered::new(Identity {
+        Rendered::new(&Identity {
             cgroup: some(),
             comm: some(),
             container: some(),
@@ -103,7 +103,7 @@ pub(super) fn everything() -> Vec<Record> {
         .unwrap(),
     );
     full.session = Some(
-        Rendered::new(Session {
+        Rendered::new(&Session {
             application: some(),
             opaque: Some("tls"),
             replication: true,
@@ -143,33 +143,36 @@ pub(super) fn everything() -> Vec<Record> {
     );
 
     let mut cancel = Record::new(Kind::Cancel, 1);
-    cancel.cancel = Some(CancelBlock {
+    let block = CancelBlock {
         backend_pid: 7,
         session: some(),
-    });
+    };
+    cancel.cancel = Some(block.into());
 
     let mut close = Record::new(Kind::SessionClose, u64::MAX);
-    close.close = Some(CloseBlock {
+    let block = CloseBlock {
         reason: "terminate",
         statements: u64::MAX,
         ..CloseBlock::default()
-    });
+    };
+    close.close = Some(block.into());
 
     let mut error = Record::new(Kind::SessionError, TIME_UNIX_NS);
-    error.error = Some(ErrorBlock {
+    let block = ErrorBlock {
         code: some(),
         direction: Some("request"),
         message: some(),
         reason: some(),
         severity: some(),
-    });
+    };
+    error.error = Some(block.into());
     let lost = gap("crash", Some(9));
     vec![full, start, cancel, close, error, lost, approval()]
 }
 
 fn approval() -> Record {
     let mut record = Record::new(Kind::Approval, TIME_UNIX_NS);
-    record.approval = Some(ApprovalBlock {
+    record.approval = Some(Box::new(ApprovalBlock {
         approver: Some(ApproverBlock {
             uid: 1000,
             user: Some("alice".to_owned()),
@@ -185,18 +188,19 @@ fn approval() -> Record {
             sha256: "00".repeat(32),
         },
         waited_us: u64::MAX,
-    });
+    }));
     record
 }
 
 pub(super) fn gap(cause: &'static str, bytes: Option<u64>) -> Record {
     let mut record = Record::new(Kind::Gap, TIME_UNIX_NS);
-    record.gap = Some(GapBlock {
+    let block = GapBlock {
         bytes,
         cause,
         direction: Some("request"),
         records: Some(2),
         side_file: Some("torn.bin".to_owned()),
-    });
+    };
+    record.gap = Some(block.into());
     record
 }

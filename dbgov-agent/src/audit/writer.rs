@@ -1,4 +1,6 @@
-//! The thread that owns the journal. Records reach it in batches through a bounded channel.
+//! The thread that owns the journal. Records reach it in batches through a bounded channel, as the JSON they will be on
+//! disk but for their place in the chain: their many small pieces are freed by the thread that made them, and two threads
+//! share the work.
 //!
 //! A disk that refuses is the journal's business and stops nobody. A disk that *hangs* (a write call that does not come
 //! back) fills the channel, and then [`JournalHandle::send`] waits. That is intended where dbgov observes: the wait goes
@@ -9,13 +11,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::batch::Batch;
+use super::body::Renderer;
 use super::journal::{Journal, JournalStats};
 use super::record::Record;
 use super::storage::Storage;
 
-/// Batches that may wait. With the pipeline's batches of up to some hundred records this bridges a slow fdatasync
-/// (tens of milliseconds) at full rate, and holds a few megabytes at most.
+/// Batches that may wait: some 5,000 records, which bridges a slow fdatasync (tens of milliseconds) at full rate.
 pub const CHANNEL_BATCHES: usize = 64;
+/// A batch of so many bytes is sent at once: about a hundred records, so that both threads find it in their caches.
+const BATCH_BYTES: usize = 64 * 1024;
+/// Written batches whose memory waits for the next ones.
+const USED_BATCHES: usize = 4;
 /// How long the thread sleeps when nothing is due; a new batch or the end wakes it at once.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -27,7 +34,10 @@ pub struct WriterEnded;
 /// The way to the journal. Dropping it writes and closes the journal, as [`close`](Self::close) does.
 #[derive(Debug)]
 pub struct JournalHandle {
-    sender: Option<SyncSender<Vec<Record>>>,
+    renderer: Renderer,
+    batch: Batch,
+    sender: Option<SyncSender<Batch>>,
+    used: Receiver<Batch>,
     stats: Arc<Mutex<JournalStats>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -41,22 +51,49 @@ impl JournalHandle {
         S::File: Send,
     {
         let (sender, receiver) = sync_channel(CHANNEL_BATCHES);
+        let (give_back, used) = sync_channel(USED_BATCHES);
         let stats = Arc::new(Mutex::new(journal.stats()));
         let shared = Arc::clone(&stats);
+        let renderer = journal.renderer();
         let thread = std::thread::Builder::new()
             .name("audit-writer".to_owned())
-            .spawn(move || run(journal, &receiver, &shared))?;
+            .spawn(move || run(journal, &receiver, &give_back, &shared))?;
         Ok(JournalHandle {
+            renderer,
+            batch: Batch::default(),
             sender: Some(sender),
+            used,
             stats,
             thread: Some(thread),
         })
     }
 
     /// Hands records over, in order. Waits while the channel is full.
-    pub fn send(&self, records: Vec<Record>) -> Result<(), WriterEnded> {
+    pub fn send(&mut self, records: impl IntoIterator<Item = Record>) -> Result<(), WriterEnded> {
+        self.add(records)?;
+        self.flush()
+    }
+
+    /// As [`send`](Self::send), but a batch that is not full yet may stay here until the next [`flush`](Self::flush).
+    pub fn add(&mut self, records: impl IntoIterator<Item = Record>) -> Result<(), WriterEnded> {
+        for record in records {
+            self.batch.push(&record, &mut self.renderer);
+            if self.batch.bytes() >= BATCH_BYTES {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over what was added.
+    pub fn flush(&mut self) -> Result<(), WriterEnded> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let next = self.used.try_recv().unwrap_or_default();
+        let batch = std::mem::replace(&mut self.batch, next);
         let sender = self.sender.as_ref().ok_or(WriterEnded)?;
-        sender.send(records).map_err(|_| WriterEnded)
+        sender.send(batch).map_err(|_| WriterEnded)
     }
 
     /// The figures after the last batch or tick.
@@ -71,6 +108,8 @@ impl JournalHandle {
     }
 
     fn end(&mut self) {
+        // An ended writer is told of below.
+        let _ = self.flush();
         self.sender = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -88,7 +127,8 @@ impl Drop for JournalHandle {
 
 fn run<S: Storage>(
     mut journal: Journal<S>,
-    receiver: &Receiver<Vec<Record>>,
+    receiver: &Receiver<Batch>,
+    give_back: &SyncSender<Batch>,
     shared: &Mutex<JournalStats>,
 ) {
     loop {
@@ -99,9 +139,16 @@ fn run<S: Storage>(
             .next_tick()
             .map_or(IDLE, |at| at.saturating_duration_since(now));
         match receiver.recv_timeout(wait) {
-            Ok(records) => {
+            Ok(mut batch) => {
                 journal.tick(Instant::now());
-                records.iter().for_each(|record| journal.append(record));
+                batch
+                    .iter()
+                    .for_each(|(body, bytes)| journal.append_body(body, bytes));
+                batch.clear();
+                if batch.is_worth_keeping() {
+                    // Where enough of them wait already, this one is freed.
+                    let _ = give_back.try_send(batch);
+                }
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
@@ -135,11 +182,12 @@ mod tests {
         let (mut journal, _) = Journal::open(JournalConfig::new(dir.path(), "n")).unwrap();
         let seen = Arc::new(AtomicU64::new(0));
         let observed = Arc::clone(&seen);
-        journal.set_observer(Box::new(move |_, line| {
-            assert!(line.ends_with(b"}\n"));
-            observed.fetch_add(1, Ordering::Relaxed);
+        journal.set_observer(Box::new(move |lines| {
+            assert!(lines.ends_with(b"}\n"));
+            let count = lines.split_inclusive(|byte| *byte == b'\n').count();
+            observed.fetch_add(count as u64, Ordering::Relaxed);
         }));
-        let handle = JournalHandle::start(journal).unwrap();
+        let mut handle = JournalHandle::start(journal).unwrap();
         // More batches than the channel holds.
         for batch in 0..CHANNEL_BATCHES as u32 * 2 {
             handle
@@ -165,10 +213,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_added_is_on_disk_after_close() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(JournalConfig::new(dir.path(), "n")).unwrap();
+        let mut handle = JournalHandle::start(journal).unwrap();
+        // More than a batch takes, and less than another.
+        handle.add(statements(0..200)).unwrap();
+        assert!(!handle.batch.is_empty() && handle.batch.bytes() < BATCH_BYTES);
+        let stats = handle.close();
+        assert_eq!((stats.records, stats.unflushed), (200, 0));
+    }
+
+    #[test]
     fn a_lone_record_is_written_by_the_flush_interval() {
         let dir = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(JournalConfig::new(dir.path(), "n")).unwrap();
-        let handle = JournalHandle::start(journal).unwrap();
+        let mut handle = JournalHandle::start(journal).unwrap();
         handle.send(statements(0..1)).unwrap();
         let deadline = Instant::now() + FLUSH_INTERVAL * 50;
         while handle.stats().bytes == 0 || handle.stats().unflushed > 0 {
@@ -184,7 +244,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = JournalConfig::new(dir.path(), "n");
         let (journal, _) = Journal::open(config.clone()).unwrap();
-        let handle = JournalHandle::start(journal).unwrap();
+        let mut handle = JournalHandle::start(journal).unwrap();
         handle.send(statements(0..3)).unwrap();
         drop(handle);
         let (journal, _) = Journal::open(config).expect("the lock is free again");

@@ -9,7 +9,7 @@ use anyhow::ensure;
 use crate::capture::kernel::{AgentState, GateStatus, gate_off, gate_status};
 use crate::clock::boot_ns;
 use crate::config::Config;
-use crate::control;
+use crate::control::{self, ControlError, Request};
 
 /// Shows the pinned gate. Exit code 0 whether there is one or not.
 pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
@@ -22,6 +22,15 @@ pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
         print!("{}", readable(&status, &config.agent.bpffs));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks a running agent to take its gate away.
+pub fn ask_agent(config: &Config) -> anyhow::Result<bool> {
+    match control::ask::<String>(&config.agent.control_socket, &Request::GateOff) {
+        Ok(_) => Ok(true),
+        Err(ControlError::NotRunning { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Takes the gate away at once. `ask_agent` asks a running agent to do it and to go on observing; false where there is

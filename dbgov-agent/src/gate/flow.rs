@@ -105,11 +105,10 @@ impl Flow {
         if waiting > HELD_BYTES_MAX {
             return Err(TooMuchHeld);
         }
-        self.forget(
-            self.bytes
-                .len()
-                .saturating_sub(waiting + UNACKNOWLEDGED_BYTES_MAX),
-        );
+        // Half of it at once, so that a stream of data is not moved once for each packet.
+        if self.bytes.len() > waiting + UNACKNOWLEDGED_BYTES_MAX {
+            self.forget(self.bytes.len() - waiting - UNACKNOWLEDGED_BYTES_MAX / 2);
+        }
         Ok(())
     }
 

@@ -56,7 +56,8 @@ pub enum Command {
 
 /// The live pipeline.
 pub struct Pipeline {
-    connections: HashMap<u64, Connection>,
+    /// By the cookie of the server's socket, which the kernel chose: nobody can make them collide.
+    connections: HashMap<u64, Connection, foldhash::fast::RandomState>,
     first_requests: LinkedHashMap<Ends, FirstRequest>,
     joiner: Joiner<u64>,
     governed: Governed,
@@ -86,7 +87,7 @@ struct FirstRequest {
 impl Pipeline {
     pub fn new(limits: Limits, clock: Clock, netns_cookies: bool) -> Self {
         Pipeline {
-            connections: HashMap::new(),
+            connections: HashMap::default(),
             first_requests: LinkedHashMap::new(),
             joiner: Joiner::default(),
             governed: Governed::default(),
@@ -107,6 +108,9 @@ impl Pipeline {
     /// What a gate that is older than this agent knows of its connections.
     pub fn adopt(&mut self, gates: impl Iterator<Item = (u64, GateState)>) {
         self.adopted = gates.filter(|(_, gate)| gate.synced != 0).collect();
+        // The kernel must see that the next generation is another.
+        let generations = self.adopted.values().map(|gate| gate.generation);
+        self.control_generation = generations.max().unwrap_or(0);
     }
 
     /// Whether connections are still to be taken over from such a gate.

@@ -64,14 +64,14 @@ const BEFORE_EXPRESSION: &[&str] = &[
 ];
 
 fn is_word(token: Token, text: &str, word: &str) -> bool {
-    token.kind == Kind::Word && token.text(text).eq_ignore_ascii_case(word)
+    // The length tells nearly all words apart, without a look at the text.
+    token.kind == Kind::Word
+        && (token.end - token.start) as usize == word.len()
+        && token.text(text).eq_ignore_ascii_case(word)
 }
 
 fn is_one_of(token: Token, text: &str, words: &[&str]) -> bool {
-    token.kind == Kind::Word
-        && words
-            .iter()
-            .any(|word| token.text(text).eq_ignore_ascii_case(word))
+    words.iter().any(|word| is_word(token, text, word))
 }
 
 fn is_literal(token: Token) -> bool {
@@ -169,7 +169,11 @@ pub(crate) fn write_key(tokens: &[Token], text: &str, key: &mut Vec<u8>) -> bool
         number_end = None;
         match token.kind {
             Kind::UnicodeIdent | Kind::UnicodeString | Kind::Other => return false,
-            Kind::Word => key.extend(written.iter().map(u8::to_ascii_lowercase)),
+            Kind::Word => {
+                let word_at = key.len();
+                key.extend_from_slice(written);
+                key[word_at..].make_ascii_lowercase();
+            }
             Kind::Number => {
                 key.push(b'0');
                 number_end = Some(token.end);

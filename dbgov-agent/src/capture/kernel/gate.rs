@@ -132,6 +132,15 @@ impl Kernel {
         let _ = self.gate.controls.remove(&cookie);
     }
 
+    /// Every connection is of the default class again, also those that another agent has classified.
+    pub fn remove_controls(&mut self) {
+        let controls = &mut self.gate.controls;
+        let cookies: Vec<u64> = controls.keys().filter_map(Result::ok).collect();
+        for cookie in cookies {
+            let _ = controls.remove(&cookie);
+        }
+    }
+
     pub fn gate_state(&self, cookie: u64) -> Option<GateState> {
         self.gate.states.get(&cookie, 0).ok()
     }

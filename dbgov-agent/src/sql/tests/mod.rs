@@ -229,7 +229,7 @@ fn writes() {
         ("INSERT INTO t DEFAULT VALUES", "1 ok insert t"),
         (
             "INSERT INTO t AS x (a) VALUES ($1) ON CONFLICT (a) DO UPDATE SET b = excluded.b",
-            "1 ok insert t",
+            "1 ok insert,update t",
         ),
         ("UPDATE t SET a = 1 WHERE id = 1", "1 ok update t"),
         (
@@ -408,6 +408,6 @@ fn conditions_true_for_every_row() {
     );
     check(
         "INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET b = 1",
-        "1 ok insert t",
+        "1 ok insert,update t",
     );
 }

@@ -135,6 +135,23 @@ fn guardrails_hold_what_changes_rows() {
     assert!(others.len() <= 6, "{others:#?}");
 }
 
+#[test]
+fn analysts_are_held_where_they_write() {
+    let words = trigger(&ready_made("read-only-analyst.toml"), "user:ann", "analyst");
+    assert_eq!(
+        held_words(&words, PGBENCH),
+        ["update", "update", "update", "insert"]
+    );
+}
+
+#[test]
+fn changes_of_the_schema_are_all_that_a_window_holds() {
+    let words = trigger(&ready_made("change-window.toml"), "unit:web", "app");
+    assert_eq!(held_words(&words, PGBENCH), [""; 0]);
+    // A string, and a column of that name.
+    assert_eq!(held_words(&words, APPLICATIONS), ["drop", "drop"]);
+}
+
 /// `cargo test --release -p dbgov-agent --lib trigger::tests::everyday::speed -- --ignored --nocapture`
 #[test]
 #[ignore = "prints a figure"]
