@@ -141,6 +141,8 @@ struct Gated<'a> {
     /// The agent has not said for too long that it is alive; not zero.
     down: u32,
     lossless: u32,
+    /// The agent has to be woken; not zero.
+    wakes: u32,
 }
 
 /// Whether the packet passes; None where it does and is to be recorded as far as there is room.
@@ -189,6 +191,7 @@ pub fn gated<L: Loops>(
         generation: forget(control.generation),
         down: forget(down.into()),
         lossless: forget(lossless.into()),
+        wakes: 0,
         header,
     };
     Some(gated.look::<L>(cookie, sk, mark, forget(marked.into()) != 0))
@@ -266,6 +269,10 @@ impl Gated<'_> {
             }
         };
         unlock(gate);
+        // Not before: an interrupt on this CPU does the waking, and the agent's answer would not wait for the lock.
+        if self.wakes != 0 {
+            self.wake();
+        }
         passes
     }
 
@@ -424,7 +431,7 @@ impl Gated<'_> {
 
     /// The packet does not pass, and the agent has `copied` bytes of it.
     #[inline(always)]
-    fn held(&self, gate: &mut GateState, copied: u32) {
+    fn held(&mut self, gate: &mut GateState, copied: u32) {
         let seen = self.packet.seq.wrapping_add(copied);
         if before(gate.seen, seen) {
             gate.seen = seen;
@@ -434,9 +441,7 @@ impl Gated<'_> {
             c.gate_held += 1;
             c.gate_down_held += u64::from(self.down);
         });
-        if self.down == 0 {
-            self.wake();
-        }
+        self.wakes = u32::from(self.down == 0);
     }
 
     /// Wakes the agent, which lets packets gather otherwise.
