@@ -22,6 +22,9 @@ const HEARTBEAT_TIMEOUT_NS: u64 = 2_000_000_000;
 /// How often the thread beats, nanoseconds.
 const BEAT_NS: TimeNs = 200_000_000;
 
+/// How often a release is sent before the client's retransmission has to bring it up again.
+const RELEASE_TRIES: u32 = 4;
+
 /// What it did, since start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counters {
@@ -140,10 +143,22 @@ impl Gate {
                 ends_message,
                 fin,
             } => {
-                let sent = self.injector(to).and_then(|injector| match fin {
-                    true => injector.end_to_server(to.ends, seq, ack, window, &payload),
-                    false => injector.to_server(to.ends, seq, ack, window, &payload, ends_message),
-                });
+                let end = seq.wrapping_add(payload.len() as u32);
+                let mut tries = 0;
+                let sent = loop {
+                    let sent = self.injector(to).and_then(|injector| match fin {
+                        true => injector.end_to_server(to.ends, seq, ack, window, &payload),
+                        false => {
+                            injector.to_server(to.ends, seq, ack, window, &payload, ends_message)
+                        }
+                    });
+                    tries += 1;
+                    // It went over the loopback within the call. Where a packet of the client held the lock of the
+                    // connection meanwhile, it was dropped; nobody else would send it again soon.
+                    if sent.is_err() || tries >= RELEASE_TRIES || has_passed(kernel, to, end) {
+                        break sent;
+                    }
+                };
                 match sent {
                     Ok(()) => self.counters.released_packets += 1,
                     // The client sends it again, and so do we then.
@@ -226,6 +241,13 @@ impl Gate {
         }
         self.namespaces.get(&cookie).copied()
     }
+}
+
+/// Whether the gate has let everything before `end` pass.
+fn has_passed(kernel: &Kernel, to: Target, end: u32) -> bool {
+    kernel
+        .gate_state(to.cookie)
+        .is_none_or(|state| state.passed.wrapping_sub(end) as i32 >= 0)
 }
 
 fn closed(policy: &Policy) -> u8 {
