@@ -397,8 +397,9 @@ impl Pipeline {
         }
     }
 
-    /// Ends every session, because the agent does.
-    pub fn stop(&mut self, at: TimeNs) {
+    /// Ends every session, because the agent does. `gate_stays`: what is held goes on being held without it.
+    pub fn stop(&mut self, at: TimeNs, gate_stays: bool) {
+        self.stop_waiting(at, gate_stays);
         let all: Vec<u64> = self.connections.keys().copied().collect();
         for cookie in all {
             self.close(cookie, at, None, "agent_stop");
@@ -463,6 +464,7 @@ impl Pipeline {
             addresses,
             netns_cookie,
             gated: self.is_enforcing().then(|| Gated::new(start_seq)),
+            boundary: None,
         };
         self.connections.insert(cookie, connection);
         if let Some(adopted) = adopted {
