@@ -98,10 +98,15 @@ impl Pipeline {
             opened: 0,
             classes: Classes::default(),
             control_generation: 0,
-            approvals: Approvals::new(clock.unix_ns(0) / 1_000_000_000),
+            approvals: Approvals::new(0),
             tail: None,
             adopted: HashMap::new(),
         }
+    }
+
+    /// When the agent started, nanoseconds since 1970: what waited under another one has another id.
+    pub fn started(&mut self, unix_ns: u64) {
+        self.approvals = Approvals::new(unix_ns / 1_000_000_000);
     }
 
     /// What a gate that is older than this agent knows of its connections.
