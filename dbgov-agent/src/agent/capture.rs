@@ -572,7 +572,7 @@ impl Capture {
         while self.packets(state)? == DRAIN_RECORDS_MAX {}
         self.commands(state)?;
         let (opened, sessions) = (self.pipeline.opened(), self.pipeline.sessions());
-        self.pipeline.stop(boot_ns());
+        self.pipeline.stop(boot_ns(), stays);
         let statements = self.pipeline.recorder().statements;
         let record = stop_record(sessions, opened, statements);
         self.pipeline.recorder().push(record);

@@ -115,6 +115,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     };
     let mut pipeline = Pipeline::new(limits, Clock::boot(), kernel::sock_ops_tells_netns());
     pipeline.govern(governed.clone());
+    pipeline.started(unix_ns());
     pipeline.recorder().boot_clock = boot_ns;
     let mut notes = vec![start_record(config, &kernel)];
     let (gate, heart) = match (policy, &mut watch) {
