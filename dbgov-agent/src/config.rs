@@ -51,7 +51,7 @@ pub struct AgentConfig {
     /// Name of this host in the records; default: its hostname.
     pub node: Option<String>,
     pub control_socket: PathBuf,
-    /// Where programs and maps will be pinned. This version pins nothing.
+    /// Where programs and maps are pinned while a policy is enforced.
     pub bpffs: PathBuf,
     /// Where metrics will be served. This version serves none.
     pub listen: String,
@@ -153,7 +153,7 @@ pub struct AuditConfig {
     pub flush_interval_ms: u64,
     /// ... and at most so many.
     pub flush_records_max: u32,
-    /// Slow clients down rather than lose records.
+    /// Slow clients down rather than lose records of what they sent.
     pub lossless: bool,
 }
 

@@ -188,8 +188,8 @@ impl Session {
             Event::Session { at, facts } => {
                 self.changed = true;
                 if facts.opaque.is_some() {
-                    self.announce(at, recorder);
-                    self.judge_bytes(Message::Opaque, at, recorder);
+                    let verdict = self.judge_bytes(Message::Opaque, at, recorder);
+                    self.announce_with(at, verdict, recorder);
                 }
             }
             Event::Authenticated { at } => self.announce(at, recorder),
@@ -328,9 +328,25 @@ impl Session {
         Some(block)
     }
 
-    /// The gate holds bytes that belong to no message that was seen from its start.
+    /// The gate holds bytes that belong to no message that was seen from its start. Refused, they have a record; let go,
+    /// they are in the gap that says what was not seen.
     pub fn judge_unseen(&mut self, at: TimeNs, recorder: &mut Recorder) {
-        self.judge_bytes(Message::Unseen, at, recorder);
+        let verdict = self.judge_bytes(Message::Unseen, at, recorder);
+        let last = self.judged.last();
+        if !last.is_some_and(|judgement| judgement.judged.verdict.action.stops()) {
+            return;
+        }
+        let error = ErrorBlock {
+            direction: Some(name(Direction::Request)),
+            reason: Some("a message whose beginning was not seen".to_owned()),
+            ..ErrorBlock::default()
+        };
+        let record = self.base(Kind::ProtocolError, at, recorder);
+        recorder.push(Record {
+            error: Some(error.into()),
+            verdict,
+            ..record
+        });
     }
 
     /// What the kernel knows of who is behind the session: see [`Who::identity`].
@@ -424,12 +440,22 @@ impl Session {
 
     /// Writes the session_open record, once.
     pub fn announce(&mut self, at: TimeNs, recorder: &mut Recorder) {
+        self.announce_with(at, None, recorder);
+    }
+
+    /// With the verdict on the session as it is.
+    fn announce_with(
+        &mut self,
+        at: TimeNs,
+        verdict: Option<Box<VerdictBlock>>,
+        recorder: &mut Recorder,
+    ) {
         if self.announced {
             return;
         }
         self.announced = true;
         let record = self.base(Kind::SessionOpen, at, recorder);
-        recorder.push(record);
+        recorder.push(Record { verdict, ..record });
     }
 
     /// Writes the session_close record.

@@ -5,7 +5,7 @@
 //! sock_ops    listen, established on both ends, closed     sock_ops.rs
 //! ingress     request payload, copied in full              ingress.rs
 //!             what of it is held back                      gate.rs, scan.rs, frames.rs, lock.rs
-//! egress      response messages, result rows left out      egress.rs
+//! egress      response messages, result rows left out      egress/
 //! ```
 //!
 //! Only hooks with a UAPI-stable context are used, so one object loads on every kernel from 5.10.

@@ -122,3 +122,31 @@ fn a_rejected_statement_fails_and_the_connection_lives_on() -> Result<()> {
     assert_eq!(records[1]["verdict"]["action"], "allow");
     Ok(())
 }
+
+#[test]
+fn an_encrypted_session_that_is_refused_is_recorded_with_its_verdict() -> Result<()> {
+    let server = Server::start(&Options {
+        tls: true,
+        ..Options::default()
+    })?;
+    let mut agent = Agent::start(Config::watching(&[&server]).policy("opaque = \"deny\""))?;
+    let target = server.target("127.0.0.1");
+    let output = psql(&target)?
+        .envs(target.environment())
+        .env("PGSSLMODE", "require")
+        .args(["-X", "-c", "SELECT 1"])
+        .output()?;
+    assert!(!output.status.success(), "{}", text(&output));
+    agent.stop()?;
+    let records = agent.journal()?;
+    let opened = records.iter().find(|r| r["kind"] == "session_open");
+    let verdict = &opened.expect("a session_open")["verdict"];
+    assert_eq!(verdict["action"], "reset");
+    assert_eq!(verdict["rule"], "(opaque)");
+    let closed = records.iter().find(|r| r["kind"] == "session_close");
+    assert_eq!(
+        closed.expect("a session_close")["close"]["reason"],
+        "refused"
+    );
+    Ok(())
+}

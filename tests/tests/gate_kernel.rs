@@ -569,7 +569,7 @@ fn a_pinned_gate_outlives_its_agent_and_is_adopted_without_a_hole() -> Result<()
             .iter_mut()
             .filter_map(|s| read(s).then_some(()))
             .count();
-        accepted.truncate(1000);
+        accepted.truncate(200);
         count
     };
     let mut accepted = Vec::new();
@@ -688,7 +688,6 @@ fn every_program_for_older_kernels_loads_here_too() -> Result<()> {
     let kernel = kernel_version().expect("a version");
     for (name, since) in [
         ("dbgov_ingress", (5, 17)),
-        ("dbgov_ingress_bounded", (5, 12)),
         ("dbgov_ingress_ungated", (5, 10)),
     ] {
         if kernel < since {
@@ -904,7 +903,6 @@ fn many_connections_at_once_keep_their_order() -> Result<()> {
         );
     }
     let counters = stand.kernel.counters();
-    assert!(counters.gate_held > 100, "{counters:?}");
-    println!("{counters:?}");
+    assert!(counters.gate_held >= CONNECTIONS as u64, "{counters:?}");
     Ok(())
 }

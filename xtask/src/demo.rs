@@ -1,9 +1,10 @@
-//! `cargo xtask run --demo`: the night the tables were dropped, on a throw-away PostgreSQL, with dbgov watching.
+//! `cargo xtask run --demo`: the night the tables were dropped, on a throw-away PostgreSQL, with dbgov watching; and the
+//! night after, with a policy in force.
 
-use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +12,6 @@ use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
 use dbgov_tests::agent::{Agent, Config};
-use dbgov_tests::drivers::Target;
 use dbgov_tests::postgres::{Options, Server};
 use dbgov_tests::process;
 use dbgov_tests::scratch::Scratch;
@@ -32,6 +32,18 @@ const TABLES: [&str; 6] = [
 ];
 /// What the clean-up script takes for left-overs.
 const DROPPED: [&str; 3] = ["orders", "invoices", "payments"];
+/// Whose user the clean-up script has: one that every system has.
+const CLEAN_UP_USER: &str = "daemon";
+/// In force on the second night.
+const POLICY: &str = r#"default = "allow"
+
+[[rule]]
+name = "clean-up-drops-nothing"
+action = "reset"
+identities = ["daemon"]
+verbs = ["drop", "truncate"]
+reason = "ask the shop's team first"
+"#;
 /// Long enough to read a line before the next comes.
 const PACE: Duration = Duration::from_millis(350);
 const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,9 +52,12 @@ pub(crate) fn run(keep: bool) -> Result<()> {
     setup::provide(&[Part::Kernel, Part::Postgres])?;
     let binary = build::everything(true)?;
     let stop = Stop::on_signals()?;
-    let stage = Stage::set(&binary)?;
+    let mut stage = Stage::set(&binary)?;
     stage.play(&stop)?;
     stage.tell()?;
+    stage.govern(&binary)?;
+    stage.play_again(&stop)?;
+    stage.tell_again()?;
     if keep {
         stage.wait(&stop);
     }
@@ -100,33 +115,28 @@ impl Stage {
             server.port(),
             journal.display()
         ));
-        let path = format!("{:?}", journal.display().to_string());
-        let config = Config::watching(&[&server]).set("audit", "dir", &path);
-        let agent = Agent::start(config.binary(binary).live())?;
+        let agent = Agent::start(config(binary, &server, &journal))?;
+        let programs = Scratch::new("demo")?;
+        fs::set_permissions(programs.path(), fs::Permissions::from_mode(0o755))?;
         Ok(Stage {
             agent,
             server,
-            programs: Scratch::new("demo")?,
+            programs,
             journal,
         })
     }
 
+    /// The agent once more, with a policy.
+    fn govern(&mut self, binary: &Path) -> Result<()> {
+        self.agent.stop()?;
+        println!("The day after, somebody writes a policy:\n\n{POLICY}");
+        self.agent = Agent::start(config(binary, &self.server, &self.journal).policy(POLICY))?;
+        Ok(())
+    }
+
     fn play(&self, stop: &Stop) -> Result<()> {
         shell::say("evening: migrate sets the shop up, web serves its customers");
-        let mut migrate = self.actor("migrate")?;
-        for table in TABLES {
-            migrate.say(
-                &format!("CREATE TABLE {table} (id int PRIMARY KEY, note text)"),
-                stop,
-            )?;
-        }
-        for table in TABLES {
-            let rows = format!(
-                "INSERT INTO {table} SELECT n, 'row ' || n FROM generate_series(1, 500) AS n"
-            );
-            migrate.say(&rows, stop)?;
-        }
-        migrate.leave()?;
+        self.set_up(&TABLES, stop)?;
 
         let mut web = self.actor("web")?;
         web.say("SELECT id, note FROM orders WHERE id = 42", stop)?;
@@ -137,37 +147,91 @@ impl Stage {
         web.say("UPDATE carts SET note = 'checked out' WHERE id = 7", stop)?;
 
         shell::say("night: an AI agent was asked to free some space; it runs a clean-up script");
+        self.clean_up(stop)?;
+
+        shell::say("morning: web looks for its orders");
+        web.say("SELECT id, note FROM orders WHERE id = 501", stop)?;
+        web.leave()?;
+        Ok(())
+    }
+
+    fn play_again(&self, stop: &Stop) -> Result<()> {
+        shell::say("evening: migrate restores the tables from the backup; no rule is about it");
+        self.set_up(&DROPPED, stop)?;
+        shell::say("night: the same script runs again");
+        let words = self.clean_up(stop)?;
+        println!("\nThe script ended there. Its log says:\n\n{words}");
+        shell::say("morning: web looks for its orders");
+        Ok(())
+    }
+
+    fn set_up(&self, tables: &[&str], stop: &Stop) -> Result<()> {
+        let mut migrate = self.actor("migrate")?;
+        for table in tables {
+            migrate.say(
+                &format!("CREATE TABLE {table} (id int PRIMARY KEY, note text)"),
+                stop,
+            )?;
+        }
+        for table in tables {
+            let rows = format!(
+                "INSERT INTO {table} SELECT n, 'row ' || n FROM generate_series(1, 500) AS n"
+            );
+            migrate.say(&rows, stop)?;
+        }
+        migrate.leave()?;
+        Ok(())
+    }
+
+    /// The script's last words.
+    fn clean_up(&self, stop: &Stop) -> Result<String> {
         let mut clean_up = self.actor("clean-up")?;
         clean_up.say(
             "SELECT relname, n_live_tup FROM pg_stat_user_tables ORDER BY 2 DESC",
             stop,
         )?;
         for table in DROPPED {
+            if clean_up.has_left()? {
+                break;
+            }
             clean_up.say(
                 &format!("DROP TABLE {table} /* unused since last migration */"),
                 stop,
             )?;
         }
-        clean_up.leave()?;
+        clean_up.leave()
+    }
 
-        shell::say("morning: web looks for its orders");
-        web.say("SELECT id, note FROM orders WHERE id = 501", stop)?;
-        web.leave()
+    fn actor(&self, name: &str) -> Result<Actor> {
+        let mut command = self.psql(name)?;
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        Ok(Actor(process::spawn(command)?))
     }
 
     /// psql under another name: the name its process has, and what it calls itself to the server.
-    fn actor(&self, name: &str) -> Result<Actor> {
+    fn psql(&self, name: &str) -> Result<Command> {
         let program = self.programs.path().join(name);
         if !program.exists() {
             symlink(self.server.installation().tool("psql"), &program)?;
         }
-        let target = self
+        let mut target = self
             .server
             .target("127.0.0.1")
             .user("app")
             .database("shop")
             .application(name);
-        Actor::enter(&program, &target)
+        if name == "clean-up" {
+            target.place.user = Some(CLEAN_UP_USER.to_owned());
+        }
+        let mut command = target.place.command(&program);
+        command
+            .args(["-X", "-q"])
+            .envs(target.environment())
+            .current_dir("/");
+        Ok(command)
     }
 
     /// Prints who did it.
@@ -190,10 +254,31 @@ impl Stage {
         Ok(())
     }
 
+    /// Prints what became of the second night's script.
+    fn tell_again(&self) -> Result<()> {
+        let is_refused = |record: &Value| record["verdict"]["action"] == "reset";
+        let refused = self.agent.wait_for_record(
+            "the refused DROP is recorded",
+            RECORD_TIMEOUT,
+            is_refused,
+        )?;
+        let mut web = self.psql("web")?;
+        let counted = web
+            .args(["-At", "-c", "SELECT count(*) FROM orders"])
+            .output()?;
+        println!(
+            "\nNothing was dropped: orders has {} rows. The journal says of the script:\n\n{refused}\n",
+            String::from_utf8_lossy(&counted.stdout).trim()
+        );
+        Ok(())
+    }
+
     fn wait(&self, stop: &Stop) {
         shell::say(format_args!(
-            "still running: psql -h 127.0.0.1 -p {} -U app shop   (Ctrl-C ends it)",
-            self.server.port()
+            "still running (Ctrl-C ends it): psql 'host=127.0.0.1 port={} user=app dbname=shop sslmode=disable'; \
+             the policy is {}, and is read again when it changes",
+            self.server.port(),
+            self.agent.policy_path().display()
         ));
         while !stop.asked() {
             thread::sleep(PACE);
@@ -210,6 +295,12 @@ impl Stage {
     }
 }
 
+fn config(binary: &Path, server: &Server, journal: &Path) -> Config {
+    let path = format!("{:?}", journal.display().to_string());
+    let config = Config::watching(&[server]).set("audit", "dir", &path);
+    config.binary(binary).live()
+}
+
 /// The journal outlives the demo, the one of the demo before does not.
 fn fresh_journal_dir() -> Result<PathBuf> {
     let dir = target_dir().join("demo/audit");
@@ -224,27 +315,28 @@ fn fresh_journal_dir() -> Result<PathBuf> {
 struct Actor(Child);
 
 impl Actor {
-    fn enter(program: &Path, target: &Target) -> Result<Self> {
-        let mut command = target.place.command(program);
-        command
-            .args(["-X", "-q"])
-            .envs(target.environment())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Ok(Actor(process::spawn(command)?))
-    }
-
     fn say(&mut self, sql: &str, stop: &Stop) -> Result<()> {
         let input = self.0.stdin.as_mut().context("the client has left")?;
-        writeln!(input, "{sql};")?;
-        stop.pause(PACE)
+        match writeln!(input, "{sql};") {
+            // It may end while it is being told.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error.into()),
+            _ => stop.pause(PACE),
+        }
     }
 
-    fn leave(mut self) -> Result<()> {
+    fn has_left(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_some())
+    }
+
+    /// What it has to complain of: a few lines, fewer than a pipe holds.
+    fn leave(mut self) -> Result<String> {
         drop(self.0.stdin.take());
         self.0.wait()?;
-        Ok(())
+        let mut words = String::new();
+        if let Some(mut stderr) = self.0.stderr.take() {
+            stderr.read_to_string(&mut words)?;
+        }
+        Ok(words)
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) mod text;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use fields::{Approval, Line, ResultFields, Statement};
+use fields::{Approval, Line, PolicyFields, ResultFields, Statement, Verdict};
 use text::{count, push_visible, width_columns};
 
 /// Columns of the two that say who; longer names are cut so that the statements stand below each other.
@@ -196,7 +196,7 @@ fn place(line: &Line) -> String {
 
 fn show(line: &Line) -> Shown {
     match line.kind.as_str() {
-        "statement" => show_statement(&line.statement, &line.result),
+        "statement" => show_statement(&line.statement, &line.result, &line.verdict),
         "session_open" => Shown::body(Style::Dim, show_open(line)),
         "session_close" => Shown::body(Style::Dim, show_close(line)),
         "cancel" => {
@@ -226,7 +226,8 @@ fn show(line: &Line) -> Shown {
         }
         "agent_stop" => Shown::body(Style::Good, "dbgov stopped".to_owned()),
         "approval" => Shown::body(Style::Alarm, show_approval(&line.approval)),
-        "verdict_unenforced" => Shown::body(Style::Alarm, "!!! VERDICT NOT ENFORCED".to_owned()),
+        "policy" => show_policy(&line.policy),
+        "verdict_unenforced" => Shown::body(Style::Alarm, show_unenforced(line)),
         other => Shown::body(Style::Plain, other.to_owned()),
     }
 }
@@ -247,7 +248,41 @@ fn show_approval(approval: &Approval) -> String {
     body
 }
 
-fn show_statement(statement: &Statement, result: &ResultFields) -> Shown {
+fn show_policy(policy: &PolicyFields) -> Shown {
+    match policy.event.as_str() {
+        "loaded" => {
+            let rules = count(policy.rules, "rule");
+            let body = format!(
+                "policy {} in force: {rules}, {}",
+                policy.generation, policy.mode
+            );
+            Shown::body(Style::Good, body)
+        }
+        "refused" => {
+            let body = format!(
+                "!!! POLICY REFUSED, {} stays in force: {}",
+                policy.generation, policy.error
+            );
+            Shown::body(Style::Alarm, body)
+        }
+        "gate_off" => {
+            let body = format!("!!! GATE TAKEN AWAY by {}", policy.by);
+            Shown::body(Style::Alarm, body)
+        }
+        other => Shown::body(Style::Plain, format!("policy {other}")),
+    }
+}
+
+fn show_unenforced(line: &Line) -> String {
+    let verdict = &line.verdict;
+    let text = line.statement.text.as_deref().unwrap_or_default();
+    format!(
+        "!!! NOT STOPPED, though {} would {} it: {text}",
+        verdict.rule, verdict.action
+    )
+}
+
+fn show_statement(statement: &Statement, result: &ResultFields, verdict: &Verdict) -> Shown {
     let mut body = String::new();
     if !matches!(statement.via.as_str(), "simple" | "execute") {
         body.push_str(&format!("[{}] ", statement.via));
@@ -264,8 +299,9 @@ fn show_statement(statement: &Statement, result: &ResultFields) -> Shown {
     if !statement.params.is_empty() {
         push_params(&mut body, &statement.params);
     }
-    let mut tail = Vec::new();
+    let mut tail: Vec<String> = verdict.shown().into_iter().collect();
     let tail_style = match result.status.as_str() {
+        _ if verdict.stopped() => Style::Bad,
         "error" => {
             let mut message = format!("ERROR {}", result.error);
             if !result.message.is_empty() {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::agent::status::Status;
+use crate::agent::status::{GateStatus, PolicyStatus, Status};
 use crate::config::Config;
 use crate::control;
 
@@ -69,6 +69,12 @@ fn readable(status: &Status) -> String {
         "  sessions   {} open, {} since start, {} statements",
         status.sessions, status.connections, status.statements
     );
+    if let Some(policy) = &status.policy {
+        push_policy(&mut out, policy);
+    }
+    if let Some(gate) = &status.gate {
+        push_gate(&mut out, gate);
+    }
     let kernel = &status.kernel;
     let _ = writeln!(
         out,
@@ -121,6 +127,37 @@ fn readable(status: &Status) -> String {
     out
 }
 
+fn push_policy(out: &mut String, policy: &PolicyStatus) {
+    // As above.
+    let _ = writeln!(
+        out,
+        "  policy     {} rules, {}, generation {}",
+        policy.rules, policy.mode, policy.generation
+    );
+    if let Some(why) = &policy.refused {
+        let _ = writeln!(out, "  POLICY     the newer file was refused: {why}");
+    }
+}
+
+fn push_gate(out: &mut String, gate: &GateStatus) {
+    let _ = writeln!(
+        out,
+        "  gate       {} packets held, {} released, {} connections refused, {} statements wait for approval",
+        gate.held_packets, gate.released_packets, gate.refused_connections, gate.approvals_pending
+    );
+    let troubles = [
+        ("packets dropped without a copy", gate.dropped_packets),
+        ("locks missed", gate.lock_missed),
+        ("passed while no agent beat", gate.down_passed),
+        ("held while no agent beat", gate.down_held),
+        ("releases failed", gate.failed_releases),
+        ("refusals failed", gate.failed_refusals),
+    ];
+    for (what, count) in troubles.iter().filter(|(_, count)| *count > 0) {
+        let _ = writeln!(out, "             {count} {what}");
+    }
+}
+
 fn list(items: impl Iterator<Item = impl ToString>) -> String {
     items
         .map(|item| item.to_string())
@@ -140,6 +177,19 @@ mod tests {
             ..Status::default()
         };
         assert!(readable(&status).contains("losses     none"));
+        assert!(!readable(&status).contains("policy"));
+        status.policy = Some(PolicyStatus {
+            generation: 2,
+            rules: 3,
+            mode: "enforce".to_owned(),
+            refused: Some("line 4: no".to_owned()),
+            ..PolicyStatus::default()
+        });
+        status.gate = Some(GateStatus {
+            held_packets: 7,
+            dropped_packets: 5,
+            ..GateStatus::default()
+        });
         status.kernel.lost_segments = 3;
         status.unix_sockets_unseen = vec!["/run/postgresql/.s.PGSQL.5432".to_owned()];
         status.journal.degraded = true;
@@ -151,6 +201,10 @@ mod tests {
             "NOT SEEN",
             "cannot be written",
             "5432, 6000",
+            "policy     3 rules, enforce, generation 2",
+            "refused: line 4: no",
+            "gate       7 packets held",
+            "5 packets dropped without a copy",
         ] {
             assert!(text.contains(expected), "{expected}: {text}");
         }

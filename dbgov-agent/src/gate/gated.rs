@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dbgov_common::gate::{CLASS_STRICT, CLASS_TRIGGER};
@@ -11,11 +11,15 @@ use sha2::{Digest, Sha256};
 use super::approvals::Statement;
 use super::classes::Class;
 use super::flow::Flow;
-use crate::protocol::{Request, Text, TimeNs};
+use crate::protocol::{Request, Text, TimeNs, Via};
 
 /// How long the answers to messages before a refused one are waited for, nanoseconds: their results are to be recorded,
 /// but a statement that runs for minutes does not keep a refused client waiting.
 pub const ANSWERS_WAIT_NS: TimeNs = 1_000_000_000;
+
+/// Rewritten Parse messages that are remembered, until the Execute that follows in the same packets: those of a pipeline.
+/// One that was forgotten ends the connection, as if there were no other way to refuse it.
+const REJECTED_MAX: usize = 256;
 
 /// Why a message is refused or waits, for those who are told.
 #[derive(Debug, Clone)]
@@ -81,6 +85,8 @@ pub struct Gated {
     has_prepared: bool,
     /// The kernel holds every packet because of `named_hit`.
     restricted: bool,
+    /// Texts of Parse messages that were rewritten: statements the server does not have.
+    rejected: VecDeque<Weak<Text>>,
     /// Bytes passed that belong to no message that was seen from its start: said once.
     pub told_unseen: bool,
 }
@@ -108,6 +114,7 @@ impl Gated {
             unnamed_hit: false,
             has_prepared: false,
             restricted: false,
+            rejected: VecDeque::new(),
             told_unseen: false,
         }
     }
@@ -244,6 +251,30 @@ impl Gated {
             Some(None) => false,
             None => true,
         }
+    }
+
+    /// The server will not have what this Parse defines.
+    pub fn rejected(&mut self, request: &Request) {
+        if self.rejected.len() >= REJECTED_MAX {
+            self.rejected.pop_front();
+        }
+        self.rejected
+            .extend(request.texts.first().map(Arc::downgrade));
+    }
+
+    /// All that this message can run is what the server does not have: it answers with an error, or skips it because of
+    /// the one before.
+    pub fn runs_nothing(&self, request: &Request) -> bool {
+        let is_rejected = |text: &Arc<Text>| {
+            // While the Weak is kept no other text can have its address.
+            self.rejected
+                .iter()
+                .any(|known| Weak::as_ptr(known) == Arc::as_ptr(text))
+        };
+        request.via == Via::Execute
+            && !request.unseen
+            && !request.texts.is_empty()
+            && request.texts.iter().all(is_rejected)
     }
 
     /// What was prepared has to be looked at whenever it runs, by whatever name: a portal outlives its statement's.

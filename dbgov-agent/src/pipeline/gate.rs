@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbgov_common::gate::{AUTOMATON_HIT, FRAMED_STARTUP, FRAMED_TYPED, GateControl, GateState};
+use dbgov_common::gate::{FRAMED_TYPED, GateControl, GateState};
 
 use super::connection::Connection;
 use super::{Command, Pipeline};
@@ -18,7 +18,7 @@ use crate::gate::inject::Ends;
 use crate::gate::refusal;
 use crate::judge::{Rulebook, Who};
 use crate::policy::trigger::Words;
-use crate::policy::{Action, Verdict};
+use crate::policy::{Action, AgentDown, Verdict};
 use crate::protocol::{Direction, Event, Request, TimeNs, Via};
 use crate::session::{Judgement, Recorder};
 
@@ -103,6 +103,22 @@ impl Pipeline {
         }
     }
 
+    /// Nobody can decide any more: behind a gate that stays a statement waits for the next agent, otherwise it comes in.
+    pub(super) fn stop_waiting(&mut self, at: TimeNs, gate_stays: bool) {
+        for outcome in self.approvals.give_up(at) {
+            if !gate_stays {
+                self.record_outcome(&outcome);
+            }
+        }
+        for gated in self
+            .connections
+            .values_mut()
+            .filter_map(|c| c.gated.as_mut())
+        {
+            gated.waiting = None;
+        }
+    }
+
     /// Statements that wait for a person's decision.
     pub fn approvals(&self, now: TimeNs) -> Vec<approvals::Listed> {
         self.approvals.list(now)
@@ -160,6 +176,11 @@ impl Pipeline {
     /// A connection that an earlier agent's gate held: goes on where that has let it.
     pub(super) fn take_over(&mut self, cookie: u64, adopted: &GateState, at: TimeNs) {
         let now = self.recorder.now();
+        let closed = self
+            .recorder
+            .rulebook
+            .as_ref()
+            .is_some_and(|rules| rules.policy.settings.on_agent_down == AgentDown::Closed);
         let Some(connection) = self.connections.get_mut(&cookie) else {
             return;
         };
@@ -169,11 +190,24 @@ impl Pipeline {
             connection
                 .session
                 .record(&mut self.events, &mut self.recorder);
-        } else if adopted.state == AUTOMATON_HIT
-            && !stands_at(adopted, FRAMED_STARTUP)
-            && let Some(gated) = &mut connection.gated
-        {
-            // The beginning of this message has passed, and something in it was to be looked at: nobody can any more.
+            return;
+        }
+        // Where messages begin is not known of a connection that is older than the gate: it is read as such.
+        if adopted.framed != FRAMED_TYPED {
+            return;
+        }
+        let Some(gated) = &mut connection.gated else {
+            return;
+        };
+        let runs_nothing = adopted.header_have == 0 && RUN_NOTHING.contains(&adopted.header[0]);
+        if adopted.header_have == 0 {
+            connection.boundary = Some(adopted.boundary);
+        }
+        if runs_nothing {
+            gated.told_unseen = true;
+        } else if closed {
+            // The beginning of this message has passed: nobody can judge the whole any more. (An open gate lets pass
+            // what comes meanwhile in any case.)
             gated.refusing = Some(Refusing {
                 number: None,
                 since: now,
@@ -311,7 +345,13 @@ impl Pipeline {
             }
             return;
         }
-        let outcome = outcome(verdict, request);
+        let outcome = match gated.runs_nothing(request) {
+            true => Outcome::Pass,
+            false => outcome(verdict, request),
+        };
+        if request.via == Via::Prepare && matches!(outcome, Outcome::Rewrite(_)) {
+            gated.rejected(request);
+        }
         if outcome != Outcome::Pass {
             gated.remember_cause(request.number, cause(verdict));
         }
@@ -724,6 +764,10 @@ impl Connection {
 pub(super) fn stands_at(gate: &GateState, framed: u8) -> bool {
     gate.framed == framed && gate.boundary == gate.passed && gate.header_have == 0
 }
+
+/// Messages that run nothing by themselves, whatever is in them (PostgreSQL documentation 55.7): CopyData and Bind can be
+/// long, passwords come before the first statement.
+const RUN_NOTHING: [u8; 3] = [b'd', b'B', b'p'];
 
 /// Flush (PostgreSQL documentation 55.7).
 const FLUSH: [u8; 5] = [b'H', 0, 0, 0, 4];

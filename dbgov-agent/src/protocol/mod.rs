@@ -58,6 +58,8 @@ pub struct SessionFacts {
     pub application: Option<String>,
     /// Current role where ParameterStatus tells it (SET ROLE / SET SESSION AUTHORIZATION).
     pub role: Option<String>,
+    /// The start-up packet set a role, of which no ParameterStatus tells.
+    pub role_at_start: bool,
     /// PostgreSQL's name of the client_encoding (`UTF8`, `LATIN1`, ...), absent when not known.
     pub encoding: Option<String>,
     /// Physical or logical replication was asked for at start-up.

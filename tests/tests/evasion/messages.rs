@@ -244,6 +244,7 @@ fn roles() -> Vec<Case> {
         Case::query("boss", create).after("SET ROLE boss"),
         Case::query("boss", create).after("SET SESSION AUTHORIZATION boss"),
         Case::query("boss", create).with("options", "-c role=boss"),
+        Case::query("boss", create).with("Role", "boss"),
         Case::query("boss", create).after("SELECT set_config('role', 'bo' || 'ss', false)"),
         Case::query("boss", "SET ROLE boss; CREATE TABLE after_it_2 ()"),
         Case::raw(

@@ -25,11 +25,15 @@ pub(super) struct Line {
     #[serde(default)]
     pub(super) identity: Identity,
     #[serde(default)]
+    pub(super) policy: PolicyFields,
+    #[serde(default)]
     pub(super) result: ResultFields,
     #[serde(default)]
     pub(super) session: Session,
     #[serde(default)]
     pub(super) statement: Statement,
+    #[serde(default)]
+    pub(super) verdict: Verdict,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -113,6 +117,17 @@ impl Identity {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
+pub(super) struct PolicyFields {
+    pub(super) by: String,
+    pub(super) error: String,
+    pub(super) event: String,
+    pub(super) generation: u64,
+    pub(super) mode: String,
+    pub(super) rules: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct ResultFields {
     pub(super) duration_us: Option<u64>,
     pub(super) error: String,
@@ -141,4 +156,35 @@ pub(super) struct Statement {
     pub(super) text: Option<String>,
     pub(super) truncated: bool,
     pub(super) via: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Verdict {
+    pub(super) action: String,
+    pub(super) mode: String,
+    pub(super) rule: String,
+}
+
+impl Verdict {
+    fn stops(&self) -> bool {
+        matches!(self.action.as_str(), "hold" | "reject" | "reset")
+    }
+
+    /// The gate answered in the server's place: an error, or the end of the connection, is its own.
+    pub(super) fn stopped(&self) -> bool {
+        self.mode == "enforce" && matches!(self.action.as_str(), "reject" | "reset")
+    }
+
+    /// What is worth a word: not that something is allowed.
+    pub(super) fn shown(&self) -> Option<String> {
+        let rule = &self.rule;
+        match self.action.as_str() {
+            "reject" | "reset" if self.stopped() => Some(format!("STOPPED by {rule}")),
+            "alert" => Some(format!("ALERT {rule}")),
+            "hold" if self.mode == "enforce" => Some(format!("held by {rule}")),
+            action if self.stops() => Some(format!("{rule} would {action} it")),
+            _ => None,
+        }
+    }
 }

@@ -40,6 +40,53 @@ fn a_statement() {
     );
 }
 
+/// A line with these fields.
+fn shown(fields: &str) -> String {
+    plain(None).render(format!("{{{fields}}}").as_bytes())
+}
+
+#[test]
+fn what_the_policy_did_about_a_statement() {
+    for (action, mode, status, part) in [
+        ("reset", "enforce", "none", "DROP TABLE t  STOPPED by r"),
+        ("reject", "enforce", "error", "DROP TABLE t  STOPPED by r"),
+        ("alert", "enforce", "ok", "DROP TABLE t  ALERT r"),
+        ("hold", "enforce", "ok", "DROP TABLE t  held by r"),
+        ("reset", "observe", "ok", "DROP TABLE t  r would reset it"),
+        ("allow", "enforce", "ok", "DROP TABLE t"),
+    ] {
+        let line = shown(&format!(
+            r#""kind":"statement","statement":{{"text":"DROP TABLE t","via":"simple"}},"result":{{"status":"{status}","error":"42601"}},"verdict":{{"action":"{action}","mode":"{mode}","rule":"r"}}"#
+        ));
+        assert!(line.ends_with(part), "{line}");
+    }
+}
+
+#[test]
+fn what_became_of_the_policy() {
+    for (fields, part) in [
+        (
+            r#""event":"loaded","generation":2,"mode":"enforce","rules":3"#,
+            "policy 2 in force: 3 rules, enforce",
+        ),
+        (
+            r#""event":"refused","generation":2,"error":"line 3: no""#,
+            "!!! POLICY REFUSED, 2 stays in force: line 3: no",
+        ),
+        (
+            r#""event":"gate_off","by":"root""#,
+            "!!! GATE TAKEN AWAY by root",
+        ),
+    ] {
+        let line = shown(&format!(r#""kind":"policy","policy":{{{fields}}}"#));
+        assert!(line.ends_with(part), "{line}");
+    }
+    let line = shown(
+        r#""kind":"verdict_unenforced","statement":{"text":"DROP TABLE t"},"verdict":{"action":"reset","rule":"r"}"#,
+    );
+    assert!(line.ends_with("!!! NOT STOPPED, though r would reset it: DROP TABLE t"));
+}
+
 #[test]
 fn a_statement_whose_text_is_not_known() {
     let mut record = samples::statement("");
@@ -77,7 +124,6 @@ fn the_other_kinds() {
         ),
         (&open, "+ connected from 10.9.0.2:41884 (psql)"),
         (&Record::new(Kind::AgentStop, 0), "dbgov stopped"),
-        (&Record::new(Kind::Policy, 0), "policy"),
     ] {
         let shown = render(record);
         assert!(shown.contains(part), "{shown}");

@@ -68,7 +68,7 @@ pub(super) fn bpffs(path: &Path) -> Check {
     let check = |found: String| {
         Check::ok(
             "bpffs",
-            "pinned programs, which come with the gate; this version pins nothing",
+            "the gate's programs, which are pinned there while a policy is enforced",
             found,
         )
     };

@@ -4,7 +4,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::utsname::uname;
 
 use super::Check;
-use crate::capture::kernel::OLDEST_KERNEL;
+use crate::capture::kernel::{OLDEST_KERNEL, has_gate};
 use crate::capture::proc;
 
 /// These files hold a word or a few lines.
@@ -62,6 +62,17 @@ pub(super) fn version(release: Option<&str>) -> Check {
         None => check.warn(format!(
             "dbgov cannot read this version; it wants Linux {SUPPORTED} or newer"
         )),
+    }
+}
+
+/// Whether a policy can be enforced here.
+pub(super) fn gate() -> Check {
+    let check = |found| Check::ok("gate", "holding back what a policy does not allow", found);
+    if has_gate() {
+        check("this kernel can hold packets back")
+    } else {
+        check("this kernel cannot hold packets back")
+            .warn("boot Linux 5.12 or newer; until then [policy] mode = \"observe\" works")
     }
 }
 

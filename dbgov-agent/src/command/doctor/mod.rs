@@ -116,6 +116,7 @@ pub fn run(places: &Places<'_>) -> Report {
     let mut checks = vec![
         kernel::capabilities(capabilities),
         kernel::version(version.as_deref()),
+        kernel::gate(),
         kernel::bpf_syscall(),
         kernel::jit(),
         kernel::lockdown(),

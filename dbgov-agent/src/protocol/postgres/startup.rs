@@ -61,6 +61,9 @@ fn cancel(mut reader: Reader<'_>) -> Startup {
     }
 }
 
+/// Settings that make another role than the user's the current one.
+const ROLES: [&str; 2] = ["role", "session_authorization"];
+
 fn session(version: (u16, u16), mut reader: Reader<'_>) -> Startup {
     // The text encoding is not negotiated yet; clients send UTF-8 or ASCII.
     let encoding = ClientEncoding::utf8();
@@ -84,8 +87,14 @@ fn session(version: (u16, u16), mut reader: Reader<'_>) -> Startup {
             b"database" => facts.database = text(value),
             b"application_name" => facts.application = text(value),
             b"replication" => facts.replication = is_replication(value),
-            b"options" => application_in_options = option(value, "application_name"),
-            _ => {}
+            b"options" => {
+                application_in_options = option(value, "application_name");
+                facts.role_at_start |= ROLES.iter().any(|name| option(value, name).is_some());
+            }
+            _ => {
+                let is_key = |name: &&str| name.as_bytes().eq_ignore_ascii_case(key);
+                facts.role_at_start |= ROLES.iter().any(is_key);
+            }
         }
     }
     if facts.database.is_none() {
@@ -163,6 +172,17 @@ mod tests {
         );
         assert_eq!(find("-c"), None);
         assert_eq!(find("application_name=a"), None);
+    }
+
+    #[test]
+    fn a_role_at_the_start_is_noticed() {
+        let sets_role = |parameters: &[u8]| match session((3, 0), Reader(parameters)) {
+            Startup::Session(facts) => facts.role_at_start,
+            _ => panic!("no session"),
+        };
+        assert!(sets_role(b"user\0u\0options\0-c role=boss\0\0"));
+        assert!(sets_role(b"user\0u\0ROLE\0boss\0\0"));
+        assert!(!sets_role(b"user\0role\0options\0-c work_mem=1\0\0"));
     }
 
     #[test]
