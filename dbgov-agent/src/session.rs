@@ -343,7 +343,7 @@ impl Session {
         };
         let record = self.base(Kind::ProtocolError, at, recorder);
         recorder.push(Record {
-            error: Some(error),
+            error: Some(error.into()),
             verdict,
             ..record
         });
