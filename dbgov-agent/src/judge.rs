@@ -102,10 +102,13 @@ impl Rulebook {
         decoder: &mut Decoder,
         cache: &mut FactsCache,
     ) -> Judged {
-        let path = who.search_path();
-        let context = who.context(&path);
         // What was sent before and is not answered yet may change how the server reads this.
         let answered = !decoder.is_answer_outstanding_before(request.number);
+        let path = match answered {
+            true => who.search_path(),
+            false => SearchPath::Unknown,
+        };
+        let context = who.context(&path);
         let options = Options {
             standard_conforming_strings: who.facts.standard_conforming_strings.filter(|_| answered),
         };
