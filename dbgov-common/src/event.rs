@@ -68,7 +68,8 @@ pub struct Header {
     pub seq_end: u32,
     /// Acknowledgement number of the packet: what the sender has of the other direction.
     pub ack: u32,
-    /// With [`FLAG_HELD`] or [`FLAG_RELEASED`]: everything before this sequence number has passed to TCP.
+    /// With [`FLAG_RELEASED`]: everything before this sequence number has passed to TCP. With [`FLAG_HELD`]: TCP has
+    /// everything before; it can have dropped what passed the gate behind that.
     /// KIND_RESPONSE_SHORT: the rows left out.
     pub passed: u32,
     /// Bytes of this direction of this connection lost so far.

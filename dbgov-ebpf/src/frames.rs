@@ -18,10 +18,8 @@ const STARTUP_BYTES_MAX: u32 = 10_000;
 /// Request codes after which another start-up packet comes: SSLRequest, GSSENCRequest.
 const SSL_REQUEST: u32 = 80_877_103;
 const GSSENC_REQUEST: u32 = 80_877_104;
-/// Messages of the smallest kind in 64 KiB. A packet with more loses the boundaries, as one does with more than 16 where
-/// the kernel lacks bpf_loop (before 5.17): then the next connection state the agent reads says so.
+/// Messages of the smallest kind in 64 KiB. A packet with more loses the boundaries.
 const MESSAGES_MAX: u32 = 16 << 10;
-const MESSAGES_BOUNDED: u32 = 16;
 
 /// A walk over the bytes of a packet that pass.
 pub struct Frames {
@@ -52,17 +50,6 @@ unsafe extern "C" fn step(_index: u32, frames: *mut c_void) -> i64 {
     // SAFETY: the pointer `with_helper` passed.
     let frames = unsafe { &mut *frames.cast::<Frames>() };
     i64::from(!frames.next())
-}
-
-/// As [`with_helper`], for kernels without bpf_loop.
-#[inline(always)]
-pub fn bounded(frames: &mut Frames) {
-    for _ in 0..MESSAGES_BOUNDED {
-        if !frames.next() {
-            break;
-        }
-    }
-    frames.finish();
 }
 
 /// `a` is before `b` in the stream.

@@ -33,8 +33,8 @@ use crate::{
 /// BIG TCP are held, in several records.
 const WHOLE_BYTES: usize = 64 << 10;
 
-/// What the kernel can do: loops are run by bpf_loop (Linux 5.17) or bounded, and there is a gate where there is an
-/// atomic exchange for its lock (5.12).
+/// What the kernel can do. The gate needs bpf_loop (Linux 5.17), and an atomic exchange for its lock (5.12); with bounded
+/// loops instead, the verifiers of 5.15 and 6.1 find the program too large.
 pub trait Loops {
     const GATE: bool = true;
     fn scan(scan: &mut Scan) -> u16;
@@ -42,7 +42,6 @@ pub trait Loops {
 }
 
 pub struct WithHelper;
-pub struct Bounded;
 /// No gate: everything passes.
 pub struct Ungated;
 
@@ -54,17 +53,6 @@ impl Loops for WithHelper {
     #[inline(always)]
     fn frames(frames: &mut Frames) {
         frames::with_helper(frames);
-    }
-}
-
-impl Loops for Bounded {
-    #[inline(always)]
-    fn scan(scan: &mut Scan) -> u16 {
-        scan::bounded(scan)
-    }
-    #[inline(always)]
-    fn frames(frames: &mut Frames) {
-        frames::bounded(frames);
     }
 }
 
@@ -308,7 +296,8 @@ impl Gated<'_> {
         }
         self.header.flags = verdict as u8 & FLAG_HELD;
         self.header.seq_end = self.packet.window.into();
-        self.header.passed = gate.passed;
+        // Not `gate.passed`: what TCP dropped behind the gate it still wants.
+        self.header.passed = rcv_nxt;
         let copied = self.copy();
         let copied = self.forget(copied);
         self.header.seq = self.packet.seq;

@@ -22,7 +22,7 @@ use dbgov_common::{
 use crate::{
     bound::length,
     counters::count,
-    gate::{self, Bounded, Loops, Ungated, WithHelper},
+    gate::{self, Loops, Ungated, WithHelper},
     maps::{CONNS, PACKETS, governed, skb_has_netns_cookie},
     packet::{Packet, Parsed, TCP_FIN, TCP_RST, TCP_URG, parse, tuple},
 };
@@ -34,13 +34,7 @@ pub fn dbgov_ingress(ctx: SkBuffContext) -> i32 {
     i32::from(ingress::<WithHelper>(&ctx))
 }
 
-/// As `dbgov_ingress`, for kernels without bpf_loop (before Linux 5.17).
-#[cgroup_skb(ingress)]
-pub fn dbgov_ingress_bounded(ctx: SkBuffContext) -> i32 {
-    i32::from(ingress::<Bounded>(&ctx))
-}
-
-/// As `dbgov_ingress`, for kernels without an atomic exchange (before Linux 5.12): it only observes.
+/// As `dbgov_ingress`, for kernels without bpf_loop (before Linux 5.17): it only observes.
 #[cgroup_skb(ingress)]
 pub fn dbgov_ingress_ungated(ctx: SkBuffContext) -> i32 {
     i32::from(ingress::<Ungated>(&ctx))

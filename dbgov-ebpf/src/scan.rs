@@ -15,8 +15,6 @@ const WINDOW_BYTES: usize = 64;
 const WINDOW_WORDS: usize = WINDOW_BYTES / 8;
 /// Windows of the largest packet that gets one record, 64 KiB.
 const WINDOWS_MAX: u32 = 1024;
-/// Windows where the kernel lacks bpf_loop (before 5.17) and the verifier follows every pass: what is longer is held.
-const WINDOWS_BOUNDED: u32 = 12;
 /// Offsets in a packet are below: BIG TCP ends at 512 KiB.
 const OFFSET_MASK: i32 = (1 << 20) - 1;
 const INDEX_MASK: i32 = (AUTOMATON_STATES_MAX * 256 - 1) as i32;
@@ -51,17 +49,6 @@ unsafe extern "C" fn step(_index: u32, scan: *mut c_void) -> i64 {
     // SAFETY: the pointer `with_helper` passed.
     let scan = unsafe { &mut *scan.cast::<Scan>() };
     i64::from(!scan.next())
-}
-
-/// As [`with_helper`], for kernels without bpf_loop.
-#[inline(always)]
-pub fn bounded(scan: &mut Scan) -> u16 {
-    for _ in 0..WINDOWS_BOUNDED {
-        if !scan.next() {
-            break;
-        }
-    }
-    scan.outcome()
 }
 
 impl Scan {

@@ -31,7 +31,7 @@ pub fn dbgov_sock_ops(ctx: SockOpsContext) -> u32 {
     sock_ops::<true>(&ctx)
 }
 
-/// As `dbgov_sock_ops`, for kernels without the gate (before Linux 5.12).
+/// As `dbgov_sock_ops`, for kernels without the gate (before Linux 5.17).
 #[sock_ops]
 pub fn dbgov_sock_ops_ungated(ctx: SockOpsContext) -> u32 {
     sock_ops::<false>(&ctx)

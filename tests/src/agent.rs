@@ -30,6 +30,7 @@ pub struct Config {
     policy: Option<String>,
     binary: Option<PathBuf>,
     live: bool,
+    quiet: bool,
 }
 
 impl Config {
@@ -75,6 +76,12 @@ impl Config {
     /// Leaves the agent our own standard output, for people to watch.
     pub fn live(mut self) -> Self {
         self.live = true;
+        self
+    }
+
+    /// Without the live view: nothing on standard output, only the journal.
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
         self
     }
 
@@ -188,6 +195,7 @@ impl Agent {
         command
             .args(["run", "--config"])
             .arg(self.config_path())
+            .args(self.config.quiet.then_some("--quiet"))
             .envs(
                 self.config
                     .environment
@@ -199,6 +207,11 @@ impl Agent {
             .stderr(log);
         self.child = Some(process::spawn(command)?);
         Ok(())
+    }
+
+    /// From the next start on.
+    pub fn run_binary(&mut self, path: PathBuf) {
+        self.config.binary = Some(path);
     }
 
     fn binary(&self) -> Result<PathBuf> {

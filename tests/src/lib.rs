@@ -5,6 +5,7 @@
 //! directories, namespaces) carries the run's pid in its name and is removed by the next run.
 
 pub mod agent;
+pub mod asking;
 pub mod drivers;
 pub mod extended;
 pub mod farewell;

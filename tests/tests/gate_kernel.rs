@@ -43,7 +43,7 @@ fn a_trigger_is_held_until_the_agent_sends_it() -> Result<()> {
         let mut conn = stand.connect()?;
         conn.send(b"Drop table t")?;
         let (seq, held) = stand.wait_held(&mut conn, b"Drop table t")?;
-        assert_eq!((seq, held.passed), (conn.seen.request_seq, seq));
+        assert_eq!((seq, held.taken), (conn.seen.request_seq, seq));
         assert!(held.window > 0);
         assert_eq!(conn.received()?, b"", "{address}");
         assert!(stand.wakes(conn.seen.cookie) >= 1);
@@ -126,7 +126,7 @@ fn class_and_generation_change_under_way() -> Result<()> {
     stand.control(&conn, CLASS_TRIGGER, 1)?;
     conn.send(b"select")?;
     let (seq, held) = stand.wait_held(&mut conn, b"select")?;
-    assert_eq!(held.passed, seq);
+    assert_eq!(held.taken, seq);
     stand.release(&conn, seq, b"select", true)?;
     conn.expect(b"drop 1 select")?;
     conn.send(b"more")?;
@@ -193,7 +193,8 @@ fn what_tcp_refused_behind_the_gate_cannot_come_back_with_other_content() -> Res
     }
     conn.forge(seq, b"other content, and no word that triggers")?;
     let (_, held) = stand.wait_held(&mut conn, b"other content, and no word that triggers")?;
-    assert_eq!(held.passed, seq + 200);
+    // TCP has nothing of it, whatever has passed.
+    assert_eq!(held.taken, seq);
     assert_eq!(conn.received()?, b"");
     // The agent answers with what it has.
     stand.release(&conn, seq, &[b'x'; 200], true)?;
@@ -494,7 +495,7 @@ fn an_older_connection_is_held_from_where_it_is() -> Result<()> {
     stand.configure(|_| {})?;
     conn.send(b"select")?;
     let (seq, held) = stand.wait_held(&mut conn, b"select")?;
-    assert_eq!((seq, held.passed), (conn.seen.request_seq + 6, seq));
+    assert_eq!((seq, held.taken), (conn.seen.request_seq + 6, seq));
     stand.release(&conn, seq, b"select", true)?;
     conn.expect(b"drop 1select")?;
     conn.send(b"x")?;
@@ -568,7 +569,7 @@ fn a_pinned_gate_outlives_its_agent_and_is_adopted_without_a_hole() -> Result<()
             .iter_mut()
             .filter_map(|s| read(s).then_some(()))
             .count();
-        accepted.truncate(1000);
+        accepted.truncate(200);
         count
     };
     let mut accepted = Vec::new();
@@ -687,7 +688,6 @@ fn every_program_for_older_kernels_loads_here_too() -> Result<()> {
     let kernel = kernel_version().expect("a version");
     for (name, since) in [
         ("dbgov_ingress", (5, 17)),
-        ("dbgov_ingress_bounded", (5, 12)),
         ("dbgov_ingress_ungated", (5, 10)),
     ] {
         if kernel < since {
@@ -903,7 +903,6 @@ fn many_connections_at_once_keep_their_order() -> Result<()> {
         );
     }
     let counters = stand.kernel.counters();
-    assert!(counters.gate_held > 100, "{counters:?}");
-    println!("{counters:?}");
+    assert!(counters.gate_held >= CONNECTIONS as u64, "{counters:?}");
     Ok(())
 }

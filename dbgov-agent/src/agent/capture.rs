@@ -83,6 +83,10 @@ struct State {
     ring_full: u64,
     unparsed: u64,
     ticked: Instant,
+    /// When the journal was last handed what there was.
+    sent: Instant,
+    /// The last poll(2) found the eventfd raised.
+    woken: bool,
     swept: Instant,
     looking: bool,
     ready: bool,
@@ -106,6 +110,8 @@ impl Capture {
             ring_full: 0,
             unparsed: 0,
             ticked: now,
+            sent: now,
+            woken: true,
             swept: now,
             looking: false,
             ready: false,
@@ -130,15 +136,19 @@ impl Capture {
             if state.ticked.elapsed() >= TICK {
                 self.tick(&mut state)?;
             }
-            self.send()?;
+            // A held packet wakes this thread at once, but the journal's need not wake with it.
+            if drained == 0 || state.sent.elapsed() >= Duration::from_millis(GATHER_MS.into()) {
+                state.sent = Instant::now();
+                self.send()?;
+            }
             if stopping && drained < DRAIN_RECORDS_MAX {
                 return self.finish(&mut state);
             }
             match drained {
-                0 => self.wait(true, IDLE_MS),
+                0 => state.woken = self.wait(true, IDLE_MS),
                 DRAIN_RECORDS_MAX => {}
                 _ if state.drained_bytes > BURST_BYTES => {}
-                _ => self.wait(false, GATHER_MS),
+                _ => state.woken = self.wait(false, GATHER_MS),
             }
         }
     }
@@ -194,7 +204,10 @@ impl Capture {
     }
 
     fn reports(&mut self, state: &mut State) -> Result<(), AgentError> {
-        let _ = self.wake.read();
+        if state.woken {
+            state.woken = false;
+            let _ = self.wake.read();
+        }
         while let Ok(Report {
             governed,
             scan,
@@ -505,7 +518,8 @@ impl Capture {
         }
     }
 
-    fn wait(&self, packets: bool, timeout_ms: u16) {
+    /// Whether the eventfd was raised.
+    fn wait(&self, packets: bool, timeout_ms: u16) -> bool {
         let mut fds = vec![
             PollFd::new(self.rings.control.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
@@ -515,6 +529,7 @@ impl Capture {
         }
         // A time-out and an interrupted call alike only mean that the loop goes round.
         let _ = poll(&mut fds, PollTimeout::from(timeout_ms));
+        fds[1].any().unwrap_or(true)
     }
 
     /// Takes the hooks away, unless the gate is to stay closed; reads what is left and closes the journal.

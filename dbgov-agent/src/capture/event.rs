@@ -96,8 +96,8 @@ pub enum Captured<'a> {
 pub struct Held {
     /// The packet's window field, as it stood in the header (not scaled).
     pub window: u16,
-    /// Everything before this sequence number has passed to TCP.
-    pub passed: u32,
+    /// TCP has everything before this sequence number; it can have dropped what passed behind that.
+    pub taken: u32,
 }
 
 /// What the process side reports, on the control ring.
@@ -261,7 +261,7 @@ pub fn control(bytes: &[u8]) -> Result<Control, EventError> {
 fn held(header: &Header) -> Option<Held> {
     (header.flags & raw::FLAG_HELD != 0).then_some(Held {
         window: header.seq_end as u16,
-        passed: header.passed,
+        taken: header.passed,
     })
 }
 

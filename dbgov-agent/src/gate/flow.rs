@@ -222,9 +222,10 @@ impl Flow {
         self.bytes.get(from..to)
     }
 
-    /// What of these positions has been released: what may be sent once more.
+    /// What of these positions has been released and not yet acknowledged: what may be sent once more.
     pub fn released_part(&self, range: Range<u64>) -> Range<u64> {
-        range.start..range.end.min(self.released).max(range.start)
+        let start = range.start.max(self.start);
+        start..range.end.min(self.released).max(start)
     }
 }
 

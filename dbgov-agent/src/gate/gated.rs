@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -10,11 +10,15 @@ use sha2::{Digest, Sha256};
 use super::approvals::Statement;
 use super::classes::Class;
 use super::flow::Flow;
-use crate::protocol::{Request, Text, TimeNs};
+use crate::protocol::{Request, Text, TimeNs, Via};
 
 /// How long the answers to messages before a refused one are waited for, nanoseconds: their results are to be recorded,
 /// but a statement that runs for minutes does not keep a refused client waiting.
 pub const ANSWERS_WAIT_NS: TimeNs = 1_000_000_000;
+
+/// Rewritten Parse messages that are remembered, until the Execute that follows in the same packets: those of a pipeline.
+/// One that was forgotten ends the connection, as if there were no other way to refuse it.
+const REJECTED_MAX: usize = 256;
 
 /// Why a message is refused or waits, for those who are told.
 #[derive(Debug, Clone)]
@@ -76,6 +80,8 @@ pub struct Gated {
     /// A prepared statement that the automaton would not let pass can be run by a message in which it finds nothing.
     named_hit: bool,
     unnamed_hit: bool,
+    /// Texts of Parse messages that were rewritten: statements the server does not have.
+    rejected: VecDeque<Weak<Text>>,
     /// Bytes passed that belong to no message that was seen from its start: said once.
     pub told_unseen: bool,
 }
@@ -101,6 +107,7 @@ impl Gated {
             broken: false,
             named_hit: false,
             unnamed_hit: false,
+            rejected: VecDeque::new(),
             told_unseen: false,
         }
     }
@@ -137,9 +144,10 @@ impl Gated {
         self.position.checked_add_signed(i64::from(distance))
     }
 
-    /// What of a held packet was released before: TCP has not got it, or the packet crossed with ours.
-    pub fn to_send_again(&self, seq: u32, bytes: u32, passed: u32) -> Option<Range<u64>> {
-        let from = self.position(seq)?.max(self.position(passed)?);
+    /// What of a held packet was released, or let pass, before: TCP, which has everything before `taken`, has dropped
+    /// it, or the packet crossed with ours.
+    pub fn to_send_again(&self, seq: u32, bytes: u32, taken: u32) -> Option<Range<u64>> {
+        let from = self.position(seq)?.max(self.position(taken)?);
         let to = self.position(seq.wrapping_add(bytes))?;
         let range = self.flow.released_part(from..to.max(from));
         (!range.is_empty()).then_some(range)
@@ -235,6 +243,30 @@ impl Gated {
             Some(None) => false,
             None => true,
         }
+    }
+
+    /// The server will not have what this Parse defines.
+    pub fn rejected(&mut self, request: &Request) {
+        if self.rejected.len() >= REJECTED_MAX {
+            self.rejected.pop_front();
+        }
+        self.rejected
+            .extend(request.texts.first().map(Arc::downgrade));
+    }
+
+    /// All that this message can run is what the server does not have: it answers with an error, or skips it because of
+    /// the one before.
+    pub fn runs_nothing(&self, request: &Request) -> bool {
+        let is_rejected = |text: &Arc<Text>| {
+            // While the Weak is kept no other text can have its address.
+            self.rejected
+                .iter()
+                .any(|known| Weak::as_ptr(known) == Arc::as_ptr(text))
+        };
+        request.via == Via::Execute
+            && !request.unseen
+            && !request.texts.is_empty()
+            && request.texts.iter().all(is_rejected)
     }
 
     /// What was prepared under another policy is not known to be harmless under this one.

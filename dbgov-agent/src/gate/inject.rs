@@ -8,6 +8,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use hashlink::LruCache;
 use nix::errno::Errno;
@@ -26,6 +27,9 @@ pub const INJECTORS_MAX: usize = 128;
 /// Packets to clients are cut to what every IPv6 path carries (RFC 8200 section 5) and no IPv4 path of our days does
 /// not. What a client is told is far shorter.
 const CLIENT_MTU: usize = 1280;
+/// How often the loopback's MTU is asked for: it hardly ever changes, and a system call for every packet is a part of
+/// what a held client waits. Too long a packet is not sent (EMSGSIZE, `raw_send_hdrinc`); then it is asked for at once.
+const MTU_PERIOD: Duration = Duration::from_secs(1);
 /// Offered to the client with what it is told: it sends nothing more that matters.
 const CLIENT_WINDOW: u16 = u16::MAX;
 
@@ -73,6 +77,8 @@ pub struct Injector {
     ipv6: Option<Raw>,
     /// Connected over the loopback, to ask for its MTU.
     loopback: OwnedFd,
+    /// What it last said, and when.
+    mtu: Option<(Instant, usize)>,
     mark: u32,
     cookie: Option<u64>,
 }
@@ -103,6 +109,7 @@ impl Injector {
             ipv4,
             ipv6,
             loopback: loopback().map_err(InjectError::Loopback)?,
+            mtu: None,
             mark,
             cookie: netns::own_cookie(),
         })
@@ -174,7 +181,13 @@ impl Injector {
         } else {
             self.mark
         };
-        self.send(segment, mtu, self.mark, last)
+        let sent = self.send(segment, mtu, self.mark, last);
+        if matches!(sent, Err(InjectError::Send(Errno::EMSGSIZE))) {
+            self.mtu = None;
+            let mtu = self.loopback_mtu()?;
+            return self.send(segment, mtu, self.mark, last);
+        }
+        sent
     }
 
     /// Response bytes to the client, as if the server had said them, unmarked. `seq` is the server's next sequence
@@ -240,10 +253,16 @@ impl Injector {
         Ok(())
     }
 
-    /// Asked each time, at the cost of one system call: it can be changed.
-    fn loopback_mtu(&self) -> Result<usize, InjectError> {
+    fn loopback_mtu(&mut self) -> Result<usize, InjectError> {
+        if let Some((asked, mtu)) = self.mtu
+            && asked.elapsed() < MTU_PERIOD
+        {
+            return Ok(mtu);
+        }
         let mtu = getsockopt(&self.loopback, sockopt::IpMtu).map_err(InjectError::Loopback)?;
-        Ok(usize::try_from(mtu).unwrap_or_default())
+        let mtu = usize::try_from(mtu).unwrap_or_default();
+        self.mtu = Some((Instant::now(), mtu));
+        Ok(mtu)
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbgov_common::gate::{AUTOMATON_HIT, FRAMED_STARTUP, FRAMED_TYPED, GateControl, GateState};
+use dbgov_common::gate::{AUTOMATON_HIT, FRAMED_TYPED, GateControl, GateState};
 
 use super::connection::Connection;
 use super::{Command, Pipeline};
@@ -13,12 +13,12 @@ use crate::config::PolicyMode;
 use crate::gate::approvals::{self, Approver, Decision as Answer, Outcome as Ended, State};
 use crate::gate::classes::{Class, Tail};
 use crate::gate::flow::{Decision, Outcome, Step};
-use crate::gate::gated::{ANSWERS_WAIT_NS, Cause, Refusing};
+use crate::gate::gated::{ANSWERS_WAIT_NS, Cause, Gated, Refusing};
 use crate::gate::inject::Ends;
 use crate::gate::refusal;
 use crate::judge::{Rulebook, Who};
 use crate::policy::trigger::Words;
-use crate::policy::{Action, Verdict};
+use crate::policy::{Action, AgentDown, Verdict};
 use crate::protocol::{Direction, Event, Request, TimeNs, Via};
 use crate::session::{Judgement, Recorder};
 
@@ -165,6 +165,11 @@ impl Pipeline {
     /// A connection that an earlier agent's gate held: goes on where that has let it.
     pub(super) fn take_over(&mut self, cookie: u64, adopted: &GateState, at: TimeNs) {
         let now = self.recorder.now();
+        let closed = self
+            .recorder
+            .rulebook
+            .as_ref()
+            .is_some_and(|rules| rules.policy.settings.on_agent_down == AgentDown::Closed);
         let Some(connection) = self.connections.get_mut(&cookie) else {
             return;
         };
@@ -175,10 +180,13 @@ impl Pipeline {
                 .session
                 .record(&mut self.events, &mut self.recorder);
         } else if adopted.state == AUTOMATON_HIT
-            && !stands_at(adopted, FRAMED_STARTUP)
+            && adopted.framed == FRAMED_TYPED
+            && closed
             && let Some(gated) = &mut connection.gated
         {
             // The beginning of this message has passed, and something in it was to be looked at: nobody can any more.
+            // (Where messages begin is not known of a connection that is older than the gate: read as such, nothing of it
+            // need have passed. An open gate has let pass what came meanwhile.)
             gated.refusing = Some(Refusing {
                 number: None,
                 since: now,
@@ -298,7 +306,13 @@ impl Pipeline {
             }
             return;
         }
-        let outcome = outcome(verdict, request);
+        let outcome = match gated.runs_nothing(request) {
+            true => Outcome::Pass,
+            false => outcome(verdict, request),
+        };
+        if request.via == Via::Prepare && matches!(outcome, Outcome::Rewrite(_)) {
+            gated.rejected(request);
+        }
         if outcome != Outcome::Pass {
             gated.remember_cause(request.number, cause(verdict));
         }
@@ -328,10 +342,9 @@ impl Pipeline {
         if gated.refusing.is_some() {
             return self.refuse(cookie);
         }
-        let boundary = match connection.session.decoder.is_followed() {
-            true => connection.session.decoder.request_message_at(),
-            // What cannot be read has no messages.
-            false => gated.end(),
+        let boundary = connection.boundary();
+        let Some(gated) = &mut connection.gated else {
+            return;
         };
         for step in gated.flow.advance(boundary) {
             match step {
@@ -380,11 +393,13 @@ impl Pipeline {
 
     /// A held packet repeats what was released: TCP has not got it. It gets the released bytes again, not the packet's.
     pub(super) fn send_again(&mut self, cookie: u64, range: Range<u64>) {
-        let ends_message = self
-            .connections
-            .get(&cookie)
-            .and_then(|connection| connection.gated.as_ref())
-            .is_some_and(|gated| range.end == gated.flow.released() && !gated.flow.is_holding());
+        let ends_message = self.connections.get(&cookie).is_some_and(|connection| {
+            // The beginning of a message was released too: behind that the rest of it stays held.
+            range.end == connection.boundary()
+                && connection.gated.as_ref().is_some_and(|gated| {
+                    range.end == gated.flow.released() && !gated.flow.is_holding()
+                })
+        });
         self.release(cookie, range, ends_message);
     }
 
@@ -667,6 +682,15 @@ impl Pipeline {
 }
 
 impl Connection {
+    /// Where the first request message begins that is not complete.
+    fn boundary(&self) -> u64 {
+        match self.session.decoder.is_followed() {
+            true => self.session.decoder.request_message_at(),
+            // What cannot be read has no messages.
+            false => self.gated.as_ref().map_or(0, Gated::end),
+        }
+    }
+
     /// Bytes that are held and in which no message is found.
     fn judge_what_is_held(&mut self, events: &mut Vec<Event>, recorder: &mut Recorder) {
         let Some(gated) = &mut self.gated else { return };

@@ -201,6 +201,10 @@ impl Pipeline {
                 payload,
                 held,
             } => {
+                if held.is_some() && !self.connections.contains_key(&cookie) {
+                    // Of a connection that a look at the host has not shown: its client waits, and sends it again.
+                    self.commands.push(Command::LookUpExisting);
+                }
                 let again = self
                     .connections
                     .get_mut(&cookie)

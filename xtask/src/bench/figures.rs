@@ -34,7 +34,7 @@ const RESULTS: [(&str, &str); 2] = [
 /// How much of large results crosses to the agent.
 pub(super) fn copied(stand: &Stand) -> Result<Value> {
     let agent = stand.agent()?;
-    let address = format!("127.0.0.1:{}", stand.plain.port()).parse()?;
+    let address = stand.address()?;
     let mut client = Client::connect(address, "postgres", "postgres", "bench")?;
     println!(
         "\n{:<20} {:>14} {:>14} {:>16}",
@@ -83,7 +83,7 @@ pub(super) fn memory(stand: &Stand) -> Result<Value> {
     );
     let agent = stand.agent()?;
     let fresh = Memory::of(&agent)?.tell("fresh");
-    let address = format!("127.0.0.1:{}", stand.plain.port()).parse()?;
+    let address = stand.address()?;
     let clients = (0..CONNECTIONS)
         .map(|_| Client::connect(address, "postgres", "postgres", "bench"))
         .collect::<Result<Vec<Client>>>()?;

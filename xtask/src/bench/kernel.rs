@@ -111,13 +111,14 @@ fn rows(rows: &[Row]) -> Value {
 
 /// One program's figures; the kernel cuts names to 15 bytes.
 #[derive(Debug, Clone)]
-struct Run {
+pub(super) struct Run {
     name: String,
-    count: u64,
-    time_ns: u64,
+    pub(super) count: u64,
+    pub(super) time_ns: u64,
 }
 
-fn figures() -> Result<BTreeMap<u32, Run>> {
+/// By the programs' ids.
+pub(super) fn figures() -> Result<BTreeMap<u32, Run>> {
     let mut found = BTreeMap::new();
     for info in loaded_programs() {
         // A program may go away between listing it and asking for it.

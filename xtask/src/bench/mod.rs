@@ -5,11 +5,14 @@
 //! a machine that is slow for a while is slow for both.
 
 mod figures;
+mod gate;
 mod kernel;
+mod latency;
 mod stand;
 mod throughput;
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -38,6 +41,9 @@ pub(crate) struct Args {
     /// pgbench clients
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     clients: u32,
+    /// Measure this agent; none is built
+    #[arg(long)]
+    agent: Option<PathBuf>,
     /// pgbench scale
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     scale: u32,
@@ -53,6 +59,8 @@ enum Figure {
     Copied,
     /// The agent's memory at 1,000 connections
     Memory,
+    /// What enforcing costs: transactions per second, latency of a held statement, verdicts per second
+    Gate,
 }
 
 impl Args {
@@ -60,8 +68,8 @@ impl Args {
         self.only.is_empty() || self.only.contains(&figure)
     }
 
-    fn variants(&self) -> Vec<Variant> {
-        let all = Variant::value_variants();
+    /// Those of `all` that are wanted.
+    fn variants(&self, all: &[Variant]) -> Vec<Variant> {
         let chosen = |variant: &&Variant| {
             **variant == Variant::Bare
                 || self.variants.is_empty()
@@ -74,12 +82,18 @@ impl Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     shell::need_root("loading kernel programs")?;
     setup::provide(&[Part::Kernel, Part::Postgres, Part::Bench])?;
-    let binary = build::everything(true)?;
+    let binary = match &args.agent {
+        Some(agent) => agent.clone(),
+        None => build::everything(true)?,
+    };
     raise_file_limit()?;
     let stand = Stand::build(&binary, args.scale)?;
+    println!("dbgov runs with --quiet: what is measured writes the journal, without the live view");
     let mut report = Map::new();
     if args.wants(Figure::Throughput) {
-        report.insert("throughput".into(), throughput::measure(&stand, args)?);
+        let variants = args.variants(&Variant::RECORDING);
+        let figures = throughput::measure(&stand, args, &variants)?;
+        report.insert("throughput".into(), figures);
     }
     if args.wants(Figure::Kernel) {
         report.insert("kernel".into(), kernel::measure(&stand, args.seconds)?);
@@ -89,6 +103,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if args.wants(Figure::Memory) {
         report.insert("memory".into(), figures::memory(&stand)?);
+    }
+    if args.wants(Figure::Gate) {
+        report.insert("gate".into(), gate::measure(&stand, args)?);
     }
     save(report)
 }

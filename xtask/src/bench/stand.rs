@@ -1,7 +1,7 @@
 //! The servers under measurement, and the variants to measure them in.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -23,13 +23,17 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// The memory figures want 1,000 clients, and some more for ourselves.
 const MAX_CONNECTIONS: &str = "1100";
 
-/// The ways to record statements.
+/// The ways to record statements, and to stop some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Variant {
     /// PostgreSQL alone
     Bare,
     /// dbgov in observe mode
     Dbgov,
+    /// dbgov enforcing rules that are reduced to words, of which the load has none
+    Triggers,
+    /// dbgov holding every packet until it is judged
+    Strict,
     /// The server's own log of all statements
     LogStatement,
     /// The extension pgaudit, logging everything
@@ -38,11 +42,39 @@ pub(super) enum Variant {
     Pgbouncer,
 }
 
+/// The kernel looks for words.
+pub(super) const TRIGGERS: &str = r#"
+[[rule]]
+name = "no-destructive-ddl"
+action = "reset"
+verbs = ["drop", "truncate"]
+"#;
+/// What cannot be read has no word to look for: every packet waits for the agent.
+const STRICT: &str = r#"unparsed = "deny""#;
+
 impl Variant {
+    /// Those that record.
+    pub(super) const RECORDING: [Variant; 5] = [
+        Variant::Bare,
+        Variant::Dbgov,
+        Variant::LogStatement,
+        Variant::Pgaudit,
+        Variant::Pgbouncer,
+    ];
+    /// Those that could stop a statement; pgbouncer stands for a proxy that would.
+    pub(super) const GATES: [Variant; 4] = [
+        Variant::Bare,
+        Variant::Triggers,
+        Variant::Strict,
+        Variant::Pgbouncer,
+    ];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Variant::Bare => "bare",
             Variant::Dbgov => "dbgov observe",
+            Variant::Triggers => "dbgov triggers",
+            Variant::Strict => "dbgov strict gate",
             Variant::LogStatement => "log_statement=all",
             Variant::Pgaudit => "pgaudit",
             Variant::Pgbouncer => "pgbouncer",
@@ -85,7 +117,23 @@ impl Stand {
 
     /// An agent that watches the plain server.
     pub(super) fn agent(&self) -> Result<Agent> {
-        Agent::start(Config::watching(&[&self.plain]).binary(&self.binary))
+        Agent::start(self.config())
+    }
+
+    /// An agent that enforces a policy on the plain server.
+    pub(super) fn enforcing(&self, policy: &str) -> Result<Agent> {
+        Agent::start(self.config().policy(policy))
+    }
+
+    /// The journal is what is measured, not the live view.
+    fn config(&self) -> Config {
+        Config::watching(&[&self.plain])
+            .binary(&self.binary)
+            .quiet()
+    }
+
+    pub(super) fn address(&self) -> Result<SocketAddr> {
+        Ok(format!("{HOST}:{}", self.plain.port()).parse()?)
     }
 
     pub(super) fn target(&self) -> Target {
@@ -96,7 +144,9 @@ impl Stand {
     pub(super) fn enter(&self, variant: Variant) -> Result<Slice<'_>> {
         let (target, guard) = match variant {
             Variant::Bare => (self.target(), Guard::Nothing),
-            Variant::Dbgov => (self.target(), Guard::Agent(Box::new(self.agent()?))),
+            Variant::Dbgov => (self.target(), Guard::agent(self.agent()?)),
+            Variant::Triggers => (self.target(), Guard::agent(self.enforcing(TRIGGERS)?)),
+            Variant::Strict => (self.target(), Guard::agent(self.enforcing(STRICT)?)),
             Variant::LogStatement => (
                 self.target(),
                 Guard::Setting(LoggedStatements::on(&self.plain)?),
@@ -138,6 +188,12 @@ enum Guard<'a> {
     Agent(Box<Agent>),
     Setting(LoggedStatements<'a>),
     Bouncer(Bouncer),
+}
+
+impl Guard<'_> {
+    fn agent(agent: Agent) -> Self {
+        Guard::Agent(Box::new(agent))
+    }
 }
 
 impl Slice<'_> {

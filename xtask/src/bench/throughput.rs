@@ -16,12 +16,12 @@ const CELLS: [(&str, &[&str], &str); 4] = [
     ("tpcb-like", &[], "prepared"),
 ];
 
-pub(super) fn measure(stand: &Stand, args: &Args) -> Result<Value> {
-    let variants = args.variants();
+/// The first of the variants is the bare server.
+pub(super) fn measure(stand: &Stand, args: &Args, variants: &[Variant]) -> Result<Value> {
     let mut report = Vec::new();
     println!(
-        "\n{:<24} {:<18} {:>10} {:>8} {:>8} {:>8} {:>6}",
-        "", "", "tps", "ratio", "lowest", "highest", "lost"
+        "\n{:<24} {:<18} {:>10} {:>8} {:>8} {:>8} {:>11} {:>6}",
+        "", "", "tps", "ratio", "lowest", "highest", "x pgbouncer", "lost"
     );
     for (workload, options, mode) in CELLS {
         let cell = format!("{workload} {mode}");
@@ -45,10 +45,16 @@ pub(super) fn measure(stand: &Stand, args: &Args) -> Result<Value> {
             ));
         }
         let bare = series[0].tps.clone();
+        let proxy = series
+            .iter()
+            .find(|one| one.variant == Variant::Pgbouncer)
+            .map(|one| one.tps.clone());
         for one in &series {
             let row = one.row(&bare);
+            let to_proxy = proxy.as_ref().map(|proxy| median(one.ratios(proxy)));
+            let shown = to_proxy.map_or("-".to_string(), |ratio| format!("{ratio:.3}"));
             println!(
-                "{cell:<24} {:<18} {:>10.0} {:>8.3} {:>8.3} {:>8.3} {:>6}",
+                "{cell:<24} {:<18} {:>10.0} {:>8.3} {:>8.3} {:>8.3} {shown:>11} {:>6}",
                 one.variant.name(),
                 row.tps,
                 row.ratio,
@@ -58,7 +64,8 @@ pub(super) fn measure(stand: &Stand, args: &Args) -> Result<Value> {
             );
             report.push(json!({
                 "workload": workload, "mode": mode, "variant": one.variant.name(), "tps": one.tps,
-                "median_tps": row.tps, "median_ratio": row.ratio, "lost_bytes": one.lost_bytes,
+                "median_tps": row.tps, "median_ratio": row.ratio, "median_ratio_to_pgbouncer": to_proxy,
+                "lost_bytes": one.lost_bytes,
             }));
         }
     }
@@ -91,13 +98,14 @@ impl Series {
         }
     }
 
+    /// To the other one's of the same round.
+    fn ratios(&self, other: &[f64]) -> Vec<f64> {
+        let rounds = self.tps.iter().zip(other);
+        rounds.map(|(tps, other)| tps / other).collect()
+    }
+
     fn row(&self, bare: &[f64]) -> Row {
-        let ratios: Vec<f64> = self
-            .tps
-            .iter()
-            .zip(bare)
-            .map(|(tps, bare)| tps / bare)
-            .collect();
+        let ratios = self.ratios(bare);
         Row {
             tps: median(self.tps.clone()),
             lowest: ratios.iter().copied().fold(f64::INFINITY, f64::min),

@@ -1,5 +1,7 @@
 //! The object into the kernel: maps made or adopted, programs verified.
 
+use std::sync::OnceLock;
+
 use aya::maps::{MapData, ProgramArray};
 use aya::programs::{CgroupSkb, CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader};
@@ -62,11 +64,14 @@ fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// (major, minor) of the running kernel.
+/// (major, minor) of the running kernel. Read once: which programs are chosen must not change on the way.
 pub fn kernel_version() -> Option<(u32, u32)> {
-    let release = kernel_release();
-    let mut parts = release.split(|c: char| !c.is_ascii_digit());
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    static VERSION: OnceLock<Option<(u32, u32)>> = OnceLock::new();
+    *VERSION.get_or_init(|| {
+        let release = kernel_release();
+        let mut parts = release.split(|c: char| !c.is_ascii_digit());
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    })
 }
 
 pub fn kernel_release() -> String {
@@ -118,9 +123,9 @@ fn has_loop() -> bool {
     kernel_at_least(5, 17)
 }
 
-/// Whether this kernel can hold packets back: the gate's lock is an atomic exchange (Linux 5.12).
+/// Whether this kernel can hold packets back: the gate needs bpf_loop (Linux 5.17).
 pub fn has_gate() -> bool {
-    kernel_at_least(5, 12)
+    has_loop()
 }
 
 fn sock_ops() -> &'static str {
@@ -132,10 +137,8 @@ fn sock_ops() -> &'static str {
 }
 
 fn ingress() -> &'static str {
-    if has_loop() {
+    if has_gate() {
         "dbgov_ingress"
-    } else if has_gate() {
-        "dbgov_ingress_bounded"
     } else {
         "dbgov_ingress_ungated"
     }

@@ -80,7 +80,7 @@ pub enum KernelError {
     #[error("the kernel object has no {0}; build again with `cargo xtask build`")]
     Missing(&'static str),
     #[error(
-        "this kernel ({0}) cannot hold packets back: boot Linux 5.12 or newer, or set [policy] mode = \"observe\" and [audit] lossless = false"
+        "this kernel ({0}) cannot hold packets back: boot Linux 5.17 or newer, or set [policy] mode = \"observe\" and [audit] lossless = false"
     )]
     NoGate(String),
     #[error(transparent)]
