@@ -70,7 +70,7 @@ pub(super) fn gate(capabilities: u64) -> Check {
     let check = |found| Check::ok("gate", "holding back what a policy does not allow", found);
     if !has_gate() {
         check("this kernel cannot hold packets back")
-            .warn("boot Linux 5.12 or newer; until then [policy] mode = \"observe\" works")
+            .warn("boot Linux 5.17 or newer; until then [policy] mode = \"observe\" works")
     } else if !Capability::NetRaw.is_in(capabilities) {
         check("what is held cannot be let go").warn(
             "give dbgov CAP_NET_RAW, which raw sockets need; until then [policy] mode = \"observe\" works",
