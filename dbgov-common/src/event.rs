@@ -24,8 +24,9 @@ pub const KIND_CLIENT: u8 = 8;
 pub const KIND_CONNECT: u8 = 9;
 /// A process of this host called listen(2) (control ring): [`Listening`].
 pub const KIND_LISTEN: u8 = 10;
-/// The gate holds a packet whose copy is in the packet ring: [`Header`] (control ring, which wakes the agent).
-pub const KIND_HELD: u8 = 11;
+/// The packet ring is to be read now: the gate holds a packet whose copy is there, or it fills: [`Header`] (control ring,
+/// which wakes the agent).
+pub const KIND_WAKE: u8 = 11;
 /// The messages of a short response packet, of which one piece at the most was left out: [`ResponseShort`].
 pub const KIND_RESPONSE_SHORT: u8 = 12;
 

@@ -5,13 +5,12 @@
 //! only: what TCP may still take of a retransmission (it dropped the first, behind the gate) is the agent's to send.
 
 use aya_ebpf::{
-    bindings::{BPF_RB_FORCE_WAKEUP, bpf_sock},
+    bindings::bpf_sock,
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_tcp_sock},
     programs::SkBuffContext,
 };
 use dbgov_common::{
-    ConnState, FLAG_HELD, FLAG_RELEASED, Header, KIND_HELD, REQUEST_CHUNKS_MAX,
-    REQUEST_CLASS_BYTES, conn,
+    ConnState, FLAG_HELD, FLAG_RELEASED, Header, REQUEST_CHUNKS_MAX, REQUEST_CLASS_BYTES, conn,
     gate::{
         AUTOMATON_HIT, AUTOMATON_START, CLASS_PASS, CLASS_TRIGGER, FRAMED_NOT, FRAMED_STARTUP,
         FRAMED_TYPED, GATE_AHEAD_MAX, GateConfig, GateControl, GateState, MARK_RESUME,
@@ -22,9 +21,9 @@ use crate::{
     bound::forgotten,
     counters::count,
     frames::{self, Frames, before},
-    ingress::{add, finished, header_of, lose, put},
+    ingress::{add, finished, header_of, lose, put, ring, wake},
     lock::{lock, unlock},
-    maps::{AUTOMATA, CONTROL, GATE_CONFIG, GATE_CONTROL, GATES, HEARTBEAT, PACKETS},
+    maps::{AUTOMATA, GATE_CONFIG, GATE_CONTROL, GATES, HEARTBEAT, PACKETS},
     packet::{Packet, TCP_FIN, TCP_RST, TCP_URG},
     scan::{self, Scan},
 };
@@ -80,6 +79,16 @@ pub fn enforcing() -> bool {
     GATE_CONFIG
         .get(0)
         .is_some_and(|config| config.enforcing != 0)
+}
+
+/// What finds no place in a map or the ring is held, until it does. Not while nobody is there to make room, unless the
+/// gate is to stay closed then.
+#[inline(always)]
+pub fn holds() -> bool {
+    match in_force() {
+        Some(config) => config.closed != 0 || !down(&config),
+        None => false,
+    }
 }
 
 /// A server accepted a connection: from here on the gate knows every byte of it.
@@ -141,6 +150,8 @@ struct Gated<'a> {
     /// The agent has not said for too long that it is alive; not zero.
     down: u32,
     lossless: u32,
+    /// The agent has to be woken; not zero.
+    wakes: u32,
 }
 
 /// Whether the packet passes; None where it does and is to be recorded as far as there is room.
@@ -189,6 +200,7 @@ pub fn gated<L: Loops>(
         generation: forget(control.generation),
         down: forget(down.into()),
         lossless: forget(lossless.into()),
+        wakes: 0,
         header,
     };
     Some(gated.look::<L>(cookie, sk, mark, forget(marked.into()) != 0))
@@ -266,6 +278,10 @@ impl Gated<'_> {
             }
         };
         unlock(gate);
+        // Not before: an interrupt on this CPU does the waking, and the agent's answer would not wait for the lock.
+        if self.wakes != 0 {
+            wake(&self.header);
+        }
         passes
     }
 
@@ -424,7 +440,7 @@ impl Gated<'_> {
 
     /// The packet does not pass, and the agent has `copied` bytes of it.
     #[inline(always)]
-    fn held(&self, gate: &mut GateState, copied: u32) {
+    fn held(&mut self, gate: &mut GateState, copied: u32) {
         let seen = self.packet.seq.wrapping_add(copied);
         if before(gate.seen, seen) {
             gate.seen = seen;
@@ -434,29 +450,14 @@ impl Gated<'_> {
             c.gate_held += 1;
             c.gate_down_held += u64::from(self.down);
         });
-        if self.down == 0 {
-            self.wake();
-        }
-    }
-
-    /// Wakes the agent, which lets packets gather otherwise.
-    #[inline(always)]
-    fn wake(&self) {
-        if let Some(mut record) = CONTROL.reserve::<Header>(0) {
-            record.write(Header {
-                kind: KIND_HELD,
-                flags: 0,
-                ..self.header
-            });
-            record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-        }
+        self.wakes = u32::from(self.down == 0);
     }
 
     /// Copies the payload: all of it or nothing, but for packets above [`WHOLE_BYTES`]. The bytes that were copied.
     #[inline(always)]
     fn copy(&mut self) -> u32 {
         let bytes = self.packet.bytes();
-        if bytes == 0 {
+        if bytes == 0 || self.lossless != 0 && nearly_full() {
             return 0;
         }
         let whole = if bytes <= REQUEST_CLASS_BYTES[0] as u32 {
@@ -498,6 +499,13 @@ impl Gated<'_> {
         let at = self.packet.payload_at + offset;
         put::<N>(self.ctx, at, bytes, &self.header, self.conn)
     }
+}
+
+/// What is left of the packet ring is for what does not come again: connections that open and close, and results.
+#[inline(always)]
+fn nearly_full() -> bool {
+    let (filled, size) = ring();
+    filled > size - size / 8
 }
 
 /// What happened to the connection while the gate did not look, and what the agent has changed.

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::BPF_TCP_LISTEN,
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_RING_SIZE, BPF_TCP_LISTEN},
     helpers::generated::{
         bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skb_load_bytes,
         bpf_tcp_sock,
@@ -16,18 +16,20 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use dbgov_common::{
     ConnState, FLAG_RST, Header, KIND_FIN, KIND_LISTENER_REQUEST, KIND_REQUEST, KIND_SEEN,
-    ListenerSegment, Opened, REQUEST_CHUNKS_MAX, REQUEST_CLASS_BYTES, conn,
+    KIND_WAKE, ListenerSegment, Opened, REQUEST_CHUNKS_MAX, REQUEST_CLASS_BYTES, conn,
 };
 
 use crate::{
     bound::length,
     counters::count,
     gate::{self, Loops, Ungated, WithHelper},
-    maps::{CONNS, PACKETS, governed, skb_has_netns_cookie},
+    maps::{CONNS, CONTROL, PACKETS, governed, skb_has_netns_cookie},
     packet::{Packet, Parsed, TCP_FIN, TCP_RST, TCP_URG, parse, tuple},
 };
 
 const BPF_NOEXIST: u64 = 1;
+/// Width of the mark at an eighth of the ring, bytes: a few packets of 64 KiB.
+const FILLING_BYTES: u64 = 256 << 10;
 
 #[cgroup_skb(ingress)]
 pub fn dbgov_ingress(ctx: SkBuffContext) -> i32 {
@@ -81,7 +83,7 @@ fn ingress<L: Loops>(ctx: &SkBuffContext) -> bool {
     // SAFETY: as above.
     if unsafe { (*sk).state } == BPF_TCP_LISTEN {
         // The client sends it again to the connection's own socket, where the gate knows what to do with it.
-        if L::GATE && payload && gate::enforcing() {
+        if L::GATE && payload && gate::holds() {
             count(|c| c.gate_dropped += 1);
             return false;
         }
@@ -92,7 +94,7 @@ fn ingress<L: Loops>(ctx: &SkBuffContext) -> bool {
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let Some(state) = state_of(ctx, &packet, cookie, true) else {
         // Nobody would know of the connection what passes on it.
-        if L::GATE && payload && gate::enforcing() {
+        if L::GATE && payload && gate::holds() {
             count(|c| c.gate_dropped += 1);
             return false;
         }
@@ -264,7 +266,7 @@ fn copy_large(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: 
         let offset = index * CLASS as u32;
         let at = packet.payload_at + offset;
         if at >= packet.end {
-            return;
+            break;
         }
         let left = packet.end - at;
         header.seq = packet.seq.wrapping_add(offset);
@@ -280,9 +282,42 @@ fn copy_large(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: 
             state,
         );
     }
+    if filling() {
+        wake(header);
+    }
     let beyond = packet.payload_at + REQUEST_CHUNKS_MAX * CLASS as u32;
     if beyond < packet.end {
         lose(state, packet.end - beyond);
+    }
+}
+
+/// The packet ring has just been filled to an eighth: the agent, which lets packets gather, is to read it now.
+#[inline(always)]
+fn filling() -> bool {
+    let (filled, size) = ring();
+    // Some packets in a row say so: the record of one may find no room.
+    filled.wrapping_sub(size / 8) < FILLING_BYTES
+}
+
+/// Bytes of the packet ring that wait for the agent, and all it has.
+#[inline(always)]
+pub fn ring() -> (u64, u64) {
+    (
+        PACKETS.query(u64::from(BPF_RB_AVAIL_DATA)),
+        PACKETS.query(u64::from(BPF_RB_RING_SIZE)),
+    )
+}
+
+/// Wakes the agent, which lets packets gather otherwise.
+#[inline(always)]
+pub fn wake(header: &Header) {
+    if let Some(mut record) = CONTROL.reserve::<Header>(0) {
+        record.write(Header {
+            kind: KIND_WAKE,
+            flags: 0,
+            ..*header
+        });
+        record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
     }
 }
 

@@ -283,6 +283,26 @@ fn a_statement_that_waits_outlives_the_agent() -> Result<()> {
     agent.stop()
 }
 
+/// An open gate goes with its agent: what waits comes in, and the record says so.
+#[test]
+fn a_statement_that_waits_comes_in_when_an_open_gate_goes() -> Result<()> {
+    let (server, mut agent) = start("5m")?;
+    let client = background(&server)?;
+    waiting(&agent)?;
+    agent.stop()?;
+    assert_eq!(words(&client.wait_with_output()?), "alive\n");
+    assert_eq!(sum(&server)?, "10");
+    let ended = approvals(&agent)?;
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert_eq!(ended[0]["approval"]["state"], "gate_off");
+    let journal = agent.journal()?;
+    let close = journal
+        .iter()
+        .find(|record| record["kind"] == "session_close");
+    assert_eq!(close.context("no end")?["close"]["reason"], "agent_stop");
+    Ok(())
+}
+
 /// What is prepared runs when it is executed: that is what waits, each time.
 #[test]
 fn a_prepared_statement_waits_when_it_is_executed() -> Result<()> {

@@ -1,5 +1,6 @@
 //! The agent dies, stops and is replaced while the gate is shut: what is denied does not run, what is allowed runs once.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use dbgov_tests::agent::{Agent, Config, binary};
 use dbgov_tests::asking::{Answer, Asking};
 use dbgov_tests::postgres::{Options, Server};
 use dbgov_tests::scratch::Scratch;
-use dbgov_tests::{extended, journal};
+use dbgov_tests::{extended, journal, wire};
 
 const RULES: &str = r#"
 [[rule]]
@@ -308,6 +309,63 @@ fn gate_off_leaves_the_agent_observing() -> Result<()> {
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(told.contains("no gate is pinned"), "{told}");
     Ok(())
+}
+
+/// Nothing of the first half is forbidden, and passes. Who sees only the second cannot judge the statement.
+#[test]
+fn a_statement_of_which_half_has_passed_is_not_judged_by_the_other_half() -> Result<()> {
+    let (server, mut agent) = start("closed")?;
+    let address: SocketAddr = ([127, 0, 0, 1], server.port()).into();
+    let filler = "x".repeat(100_000);
+    for second in ["; DELETE FROM victim", "ETE FROM victim"] {
+        let mut client = Asking::connect(address, "half")?;
+        let first = match second.starts_with(';') {
+            true => format!("SELECT 1 /* {filler} */"),
+            false => format!("/* {filler} */ DEL"),
+        };
+        let message = wire::query(&format!("{first}{second}"));
+        let (first, second) = message.split_at(message.len() - second.len() - 1);
+        client.stream.write_all(first)?;
+        std::thread::sleep(Duration::from_millis(300));
+        agent.kill9()?;
+        agent.start_again()?;
+        let answer = client.ask(second)?;
+        assert!(
+            answer.closed && answer.told().contains("(unseen)"),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(server.admin("SELECT count(*) FROM victim")?, "1000");
+    agent.stop()
+}
+
+/// Rows that stream in go on when the agent has died within one of them, and what follows is judged.
+#[test]
+fn a_copy_goes_on_under_the_next_agent() -> Result<()> {
+    let (server, mut agent) = start("closed")?;
+    server.admin("CREATE TABLE copied (line text)")?;
+    let address: SocketAddr = ([127, 0, 0, 1], server.port()).into();
+    let mut client = Asking::connect(address, "copy")?;
+    client
+        .stream
+        .write_all(&wire::query("COPY copied FROM STDIN"))?;
+    let row = wire::message(b'd', format!("{}\n", "delete ".repeat(30_000)).as_bytes());
+    for turn in 0..6 {
+        let (first, second) = row.split_at(row.len() * (turn + 1) / 7);
+        client.stream.write_all(first)?;
+        std::thread::sleep(Duration::from_millis(300));
+        agent.kill9()?;
+        agent.start_again()?;
+        client.stream.write_all(second)?;
+    }
+    let answer = client.ask(&wire::message(b'c', &[]))?;
+    assert_eq!(answer.tags, ["COPY 6"], "{answer:?}");
+    let denied = client.simple("DELETE FROM victim -- the whole of it, and some more text")?;
+    assert!(is_rejected(&denied), "{denied:?}");
+    let wrong = "SELECT count(*) FROM copied WHERE line <> repeat('delete ', 30000)";
+    assert_eq!(server.admin(wrong)?, "0");
+    assert_eq!(server.admin("SELECT count(*) FROM victim")?, "1000");
+    agent.stop()
 }
 
 /// The same program from another place: killed, stopped, and followed by the other, under load.

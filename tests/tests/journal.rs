@@ -176,7 +176,9 @@ fn a_full_disk_is_counted_told_and_made_good() {
             "dir",
             &format!("{:?}", audit.display().to_string()),
         )
-        .set("audit", "segment_bytes_max", "1048576");
+        .set("audit", "segment_bytes_max", "1048576")
+        // Room for all that is sent: an unoptimised agent is slower than it arrives.
+        .set("capture", "ring_bytes", "67108864");
     let mut agent = Agent::start(config).unwrap();
     let mut client = connect(&server, "filler");
     let mut sent = 0u64;

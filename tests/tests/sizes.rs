@@ -16,23 +16,29 @@ const MIB: usize = 1 << 20;
 /// Default of `statement_bytes_max`.
 const KEPT_BYTES_MAX: usize = MIB;
 
-/// Twice the longest statement here. The default of 16 MiB is enough where the agent gets a processor at once; this
-/// test must not depend on who else wants one.
-const RING_BYTES: usize = 128 * MIB;
-
 fn started() -> (Server, Agent, SocketAddr) {
-    started_with_ring(RING_BYTES)
+    started_with(|config| config)
+}
+
+/// A ring far smaller than the longest statement.
+fn started_with_small_ring(lossless: bool) -> (Server, Agent, SocketAddr) {
+    started_with(|config| {
+        config.set("capture", "ring_bytes", &MIB.to_string()).set(
+            "audit",
+            "lossless",
+            &lossless.to_string(),
+        )
+    })
 }
 
 /// A server that logs nothing: its log of a 64 MiB statement is of no use here.
-fn started_with_ring(bytes: usize) -> (Server, Agent, SocketAddr) {
+fn started_with(configure: impl Fn(Config) -> Config) -> (Server, Agent, SocketAddr) {
     let server = Server::start(&Options {
         quiet: true,
         ..Options::default()
     })
     .unwrap();
-    let config = Config::watching(&[&server]).set("capture", "ring_bytes", &bytes.to_string());
-    let agent = Agent::start(config).unwrap();
+    let agent = Agent::start(configure(Config::watching(&[&server]))).unwrap();
     let address = ([127, 0, 0, 1], server.port()).into();
     (server, agent, address)
 }
@@ -173,7 +179,7 @@ fn a_long_text_is_cut_between_characters() {
 /// A statement that the ring has no room for is a gap with its size, and those around it are right.
 #[test]
 fn a_statement_too_large_for_the_ring_is_a_gap() {
-    let (_server, mut agent, address) = started_with_ring(MIB);
+    let (_server, mut agent, address) = started_with_small_ring(false);
     let mut client = client(address, "loss");
     let texts = ["SELECT 'before'", "SELECT 'after'", "SELECT 'again'"];
     client.query(texts[0]).unwrap();
@@ -209,6 +215,21 @@ fn a_statement_too_large_for_the_ring_is_a_gap() {
         close["close"]["request_lost_bytes"].as_u64() >= Some(counted),
         "{close}"
     );
+}
+
+/// The client waits where the ring is full: TCP sends again what the kernel did not let pass.
+#[test]
+fn a_lossless_agent_loses_nothing_for_want_of_room() {
+    let (_server, mut agent, address) = started_with_small_ring(true);
+    let mut client = client(address, "lossless");
+    let sizes = [1, KIB, 64 * KIB, 8 * MIB, 64 * MIB, 3];
+    let sent: Vec<String> = sizes.into_iter().map(statement).collect();
+    for sql in &sent {
+        client.query(sql).unwrap();
+    }
+    let dropped = agent.status().unwrap()["kernel"]["lost_segments"].clone();
+    assert_eq!(dropped, 0);
+    check(&mut agent, &sent, "simple");
 }
 
 /// What a result costs and says.

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
-use dbgov_common::{ConnState, ConnectInfo};
+use dbgov_common::{ConnState, ConnectInfo, REQUEST_CLASS_BYTES};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
-use super::gate::Gate;
+use super::gate::{Gate, Heart};
 use super::host::{Host, Report, Request};
 use super::policy::PolicyWatch;
 use super::status::{GateStatus, HookStatus, KernelStatus, PolicyStatus, Shared};
@@ -37,11 +37,13 @@ use crate::protocol::GapCause;
 const DRAIN_RECORDS_MAX: usize = 4096;
 /// Records that wait to be made JSON of: few enough to be in the processor's nearest cache still.
 const RECORDS_MAX: usize = 32;
-/// A drain of so many bytes, a large statement or a burst, is followed by the next at once, and the thread is favoured
-/// until a drain is smaller: at the speed of the loopback the ring would be full in some ten milliseconds. Statements of
+/// A drain of so many bytes is a burst: it is followed by the next at once, and the thread is favoured until a tick has
+/// passed without one. At the speed of the loopback the ring would be full in some ten milliseconds. Statements of
 /// everyday size stay far below: 60,000 a second are some 150 KiB a drain.
 const BURST_BYTES: usize = 1 << 20;
-/// Nice value meanwhile. Otherwise the thread competes like any other, which costs the database less.
+/// A record of so many bytes is of a large statement, and more of it are on their way: the drain is a burst.
+const LARGE_RECORD_BYTES: usize = REQUEST_CLASS_BYTES[4];
+/// Nice value in bursts. Otherwise the thread competes like any other, which costs the database less.
 const BURST_NICE: i32 = -10;
 /// How long packets gather after a drain, milliseconds: the ring holds a second of them and more.
 const GATHER_MS: u16 = 10;
@@ -58,6 +60,10 @@ pub(super) struct Capture {
     pub journal: JournalHandle,
     /// Where a policy is enforced.
     pub gate: Option<Gate>,
+    /// Where the kernel must know that the agent is alive.
+    pub heart: Option<Heart>,
+    /// `[audit] lossless`.
+    pub lossless: bool,
     pub policy: Option<PolicyWatch>,
     /// What the control socket is asked of this thread.
     pub requests: Requests,
@@ -69,8 +75,10 @@ pub(super) struct Capture {
 
 struct State {
     resolver: Resolver,
-    /// Bytes of the last drain.
-    drained_bytes: usize,
+    /// The last drain was a burst.
+    burst: bool,
+    /// So was one since the last tick.
+    bursts: bool,
     /// The thread runs at [`BURST_NICE`].
     favoured: bool,
     /// Lost bytes of connections as the kernel counted them at the last tick, when its ring had been full.
@@ -100,7 +108,8 @@ impl Capture {
         let now = Instant::now();
         let mut state = State {
             resolver,
-            drained_bytes: 0,
+            burst: false,
+            bursts: false,
             favoured: false,
             losses: Vec::new(),
             caught_up: false,
@@ -126,12 +135,11 @@ impl Capture {
                 &mut state,
             );
             let drained = self.packets(&mut state)?;
-            favour(&mut state);
             self.reports(&mut state)?;
             self.asked()?;
             self.commands(&mut state)?;
-            if let Some(gate) = &mut self.gate {
-                gate.beat(&mut self.kernel)?;
+            if let Some(heart) = &mut self.heart {
+                heart.beat(&mut self.kernel)?;
             }
             if state.ticked.elapsed() >= TICK {
                 self.tick(&mut state)?;
@@ -147,14 +155,15 @@ impl Capture {
             match drained {
                 0 => state.woken = self.wait(true, IDLE_MS),
                 DRAIN_RECORDS_MAX => {}
-                _ if state.drained_bytes > BURST_BYTES => {}
+                _ if state.burst => {}
                 _ => state.woken = self.wait(false, GATHER_MS),
             }
         }
     }
 
     fn packets(&mut self, state: &mut State) -> Result<usize, AgentError> {
-        state.drained_bytes = 0;
+        state.burst = false;
+        let mut bytes = 0;
         if state.adopting {
             return Ok(0);
         }
@@ -163,7 +172,11 @@ impl Capture {
                 state.caught_up = true;
                 return Ok(read);
             };
-            state.drained_bytes += item.len();
+            bytes += item.len();
+            if !state.burst && (bytes > BURST_BYTES || item.len() >= LARGE_RECORD_BYTES) {
+                (state.burst, state.bursts) = (true, true);
+                favour(state, true);
+            }
             match event::captured(&item) {
                 Ok(captured) => {
                     // Not a method of self: the item borrows the packet ring.
@@ -187,6 +200,10 @@ impl Capture {
             // Who is held waits for this.
             if self.gate.is_some() {
                 self.commands(state)?;
+            }
+            // A drain may take seconds.
+            if let Some(heart) = &mut self.heart {
+                heart.beat(&mut self.kernel)?;
             }
             if self.pipeline.recorder().waiting() >= RECORDS_MAX {
                 self.journal
@@ -365,6 +382,10 @@ impl Capture {
             ));
         }
         self.kernel.take_away()?;
+        self.heart = match self.lossless {
+            true => Some(Heart::lossless(&mut self.kernel)?),
+            false => None,
+        };
         self.pipeline.gate_off(boot_ns());
         if let Some(watch) = &mut self.policy {
             watch.mode = PolicyMode::Observe;
@@ -418,6 +439,8 @@ impl Capture {
 
     fn tick(&mut self, state: &mut State) -> Result<(), AgentError> {
         state.ticked = Instant::now();
+        let bursts = std::mem::take(&mut state.bursts);
+        favour(state, bursts);
         if let Some(read) = self.policy.as_mut().and_then(PolicyWatch::poll) {
             self.take_policy(read, None)?;
         }
@@ -549,7 +572,7 @@ impl Capture {
         while self.packets(state)? == DRAIN_RECORDS_MAX {}
         self.commands(state)?;
         let (opened, sessions) = (self.pipeline.opened(), self.pipeline.sessions());
-        self.pipeline.stop(boot_ns());
+        self.pipeline.stop(boot_ns(), stays);
         let statements = self.pipeline.recorder().statements;
         let record = stop_record(sessions, opened, statements);
         self.pipeline.recorder().push(record);
@@ -578,7 +601,7 @@ fn connects(
             }) => connecting(pipeline, state, cookie, &connect),
             Ok(Control::Listen { .. }) => host.request(Request::Servers),
             // It has done its work: the thread is awake and reads the packets next.
-            Ok(Control::Held { .. }) => {}
+            Ok(Control::Wake { .. }) => {}
             Err(error) => malformed(state, error),
         }
     }
@@ -613,14 +636,13 @@ fn connecting(pipeline: &mut Pipeline, state: &mut State, cookie: u64, connect: 
     pipeline.connecting(cookie, state.resolver.resolve(&task), at);
 }
 
-/// Favours this thread, and only it, during a burst.
-fn favour(state: &mut State) {
-    let burst = state.drained_bytes > BURST_BYTES;
-    if burst == state.favoured {
+/// Favours this thread, and only it, or no longer.
+fn favour(state: &mut State, favoured: bool) {
+    if favoured == state.favoured {
         return;
     }
-    state.favoured = burst;
-    let nice = if burst { BURST_NICE } else { 0 };
+    state.favoured = favoured;
+    let nice = if favoured { BURST_NICE } else { 0 };
     // SAFETY: takes numbers; 0 is the calling thread (setpriority(2), "NOTES": per thread on Linux).
     if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } != 0 {
         let error = std::io::Error::last_os_error();

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use dbgov_common::gate::{CLASS_STRICT, GateConfig};
+use dbgov_common::gate::{CLASS_PASS, CLASS_STRICT, GateConfig};
 
 use super::AgentError;
 use crate::capture::discover::FoundServer;
@@ -22,6 +22,9 @@ const HEARTBEAT_TIMEOUT_NS: u64 = 2_000_000_000;
 /// How often the thread beats, nanoseconds.
 const BEAT_NS: TimeNs = 200_000_000;
 
+/// How often a release is sent before the client's retransmission has to bring it up again.
+const RELEASE_TRIES: u32 = 4;
+
 /// What it did, since start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counters {
@@ -32,6 +35,41 @@ pub(super) struct Counters {
     pub failed_refusals: u64,
 }
 
+/// Tells the kernel that the agent is alive, without which nothing is held.
+pub(super) struct Heart {
+    beaten_at: TimeNs,
+}
+
+impl Heart {
+    fn start(kernel: &mut Kernel, config: GateConfig) -> Result<Self, KernelError> {
+        let now = boot_ns();
+        kernel.beat(now)?;
+        kernel.set_gate_config(config)?;
+        Ok(Heart { beaten_at: now })
+    }
+
+    /// Without a gate: packets wait for room in the ring, and nothing else.
+    pub(super) fn lossless(kernel: &mut Kernel) -> Result<Self, KernelError> {
+        let config = GateConfig {
+            heartbeat_timeout_ns: HEARTBEAT_TIMEOUT_NS,
+            class: CLASS_PASS,
+            lossless: 1,
+            ..GateConfig::default()
+        };
+        Heart::start(kernel, config)
+    }
+
+    /// Beats now and then.
+    pub(super) fn beat(&mut self, kernel: &mut Kernel) -> Result<(), KernelError> {
+        let now = boot_ns();
+        if now.saturating_sub(self.beaten_at) < BEAT_NS {
+            return Ok(());
+        }
+        self.beaten_at = now;
+        kernel.beat(now)
+    }
+}
+
 pub(super) struct Gate {
     injectors: Injectors,
     /// Where the servers' network namespaces are, by their cookies.
@@ -39,7 +77,6 @@ pub(super) struct Gate {
     /// The namespace a server of this port lives in, where that is one only.
     by_port: HashMap<u16, Option<u64>>,
     config: GateConfig,
-    beaten_at: TimeNs,
     pub counters: Counters,
 }
 
@@ -49,7 +86,7 @@ impl Gate {
         kernel: &mut Kernel,
         policy: &Policy,
         lossless: bool,
-    ) -> Result<Self, KernelError> {
+    ) -> Result<(Self, Heart), KernelError> {
         let config = GateConfig {
             heartbeat_timeout_ns: HEARTBEAT_TIMEOUT_NS,
             mark: kernel.mark()?,
@@ -58,20 +95,18 @@ impl Gate {
             lossless: u8::from(lossless),
             enforcing: 1,
         };
-        let now = boot_ns();
-        kernel.beat(now)?;
-        kernel.set_gate_config(config)?;
+        let heart = Heart::start(kernel, config)?;
         // Those of a former agent speak of its automata. Until the connections are classified all is held, so that what
         // the gate knows of them can be read without haste.
         kernel.remove_controls();
-        Ok(Gate {
+        let gate = Gate {
             injectors: Injectors::new(config.mark),
             namespaces: HashMap::new(),
             by_port: HashMap::new(),
             config,
-            beaten_at: now,
             counters: Counters::default(),
-        })
+        };
+        Ok((gate, heart))
     }
 
     /// Another policy may want another behaviour while the agent is down.
@@ -86,16 +121,6 @@ impl Gate {
 
     pub(super) fn is_closed_without_agent(&self) -> bool {
         self.config.closed != 0
-    }
-
-    /// Tells the kernel that the agent is alive, now and then.
-    pub(super) fn beat(&mut self, kernel: &mut Kernel) -> Result<(), KernelError> {
-        let now = boot_ns();
-        if now.saturating_sub(self.beaten_at) < BEAT_NS {
-            return Ok(());
-        }
-        self.beaten_at = now;
-        kernel.beat(now)
     }
 
     /// Where servers live.
@@ -140,10 +165,22 @@ impl Gate {
                 ends_message,
                 fin,
             } => {
-                let sent = self.injector(to).and_then(|injector| match fin {
-                    true => injector.end_to_server(to.ends, seq, ack, window, &payload),
-                    false => injector.to_server(to.ends, seq, ack, window, &payload, ends_message),
-                });
+                let end = seq.wrapping_add(payload.len() as u32);
+                let mut tries = 0;
+                let sent = loop {
+                    let sent = self.injector(to).and_then(|injector| match fin {
+                        true => injector.end_to_server(to.ends, seq, ack, window, &payload),
+                        false => {
+                            injector.to_server(to.ends, seq, ack, window, &payload, ends_message)
+                        }
+                    });
+                    tries += 1;
+                    // It went over the loopback within the call. Where a packet of the client held the lock of the
+                    // connection meanwhile, it was dropped; nobody else would send it again soon.
+                    if sent.is_err() || tries >= RELEASE_TRIES || has_passed(kernel, to, end) {
+                        break sent;
+                    }
+                };
                 match sent {
                     Ok(()) => self.counters.released_packets += 1,
                     // The client sends it again, and so do we then.
@@ -226,6 +263,13 @@ impl Gate {
         }
         self.namespaces.get(&cookie).copied()
     }
+}
+
+/// Whether the gate has let everything before `end` pass.
+fn has_passed(kernel: &Kernel, to: Target, end: u32) -> bool {
+    kernel
+        .gate_state(to.cookie)
+        .is_none_or(|state| state.passed.wrapping_sub(end) as i32 >= 0)
 }
 
 fn closed(policy: &Policy) -> u8 {

@@ -115,13 +115,14 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     };
     let mut pipeline = Pipeline::new(limits, Clock::boot(), kernel::sock_ops_tells_netns());
     pipeline.govern(governed.clone());
+    pipeline.started(unix_ns());
     pipeline.recorder().boot_clock = boot_ns;
     let mut notes = vec![start_record(config, &kernel)];
-    let gate = match (policy, &mut watch) {
+    let (gate, heart) = match (policy, &mut watch) {
         (Some(policy), Some(watch)) => {
             watch.generation = 1;
             notes.push(watch.record(Ok(&policy), None));
-            let gate = match enforces {
+            let started = match enforces {
                 true => {
                     pipeline.enforce();
                     let gate = Gate::start(&mut kernel, &policy, config.audit.lossless)?;
@@ -132,9 +133,15 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
             };
             let generation = watch.generation;
             pipeline.set_rulebook(Rulebook { policy, generation });
-            gate
+            started
         }
         _ => None,
+    }
+    .unzip();
+    let lossless = config.audit.lossless;
+    let heart = match heart {
+        None if lossless => Some(gate::Heart::lossless(&mut kernel)?),
+        heart => heart,
     };
     let shared = Arc::new(Shared::new(Status::starting(&node, config.ports())));
     journal.send(notes).map_err(|_| AgentError::WriterEnded)?;
@@ -152,6 +159,8 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         pipeline,
         journal,
         gate,
+        heart,
+        lossless,
         policy: watch,
         requests,
         host,

@@ -115,8 +115,8 @@ pub enum Control {
         port: u16,
         netns_cookie: Option<u64>,
     },
-    /// The gate holds a packet; its copy is in the packet ring, which is to be read now.
-    Held { cookie: u64 },
+    /// The packet ring is to be read now: the gate holds a packet of the connection, or its packets fill the ring.
+    Wake { cookie: u64 },
 }
 
 /// The kernel's totals of a connection, bytes.
@@ -253,7 +253,7 @@ pub fn control(bytes: &[u8]) -> Result<Control, EventError> {
                 netns_cookie: known(record.netns_cookie),
             })
         }
-        raw::KIND_HELD => Ok(Control::Held { cookie }),
+        raw::KIND_WAKE => Ok(Control::Wake { cookie }),
         other => Err(EventError::Kind(other)),
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub(super) netns_cookie: Option<u64>,
     /// Where the gate enforces.
     pub(super) gated: Option<Gated>,
+    /// Sequence number at which a request message begins: of an adopted connection whose present message is not known.
+    pub(super) boundary: Option<u32>,
 }
 
 /// Where the ordered request bytes go.
@@ -38,6 +40,7 @@ struct Deliver<'a> {
     gated: Option<&'a mut Gated>,
     /// The kernel holds what comes now.
     held: bool,
+    boundary: &'a mut Option<u32>,
     events: &'a mut Vec<Event>,
 }
 
@@ -48,10 +51,10 @@ impl Deliver<'_> {
                 if let Some(gated) = &mut self.gated {
                     gated.arrived(seq, bytes, self.held);
                 }
-                self.decoder
-                    .data(Direction::Request, at, bytes, self.events);
+                self.decode(at, seq, bytes);
             }
             Output::Gap { at, bytes, cause } => {
+                *self.boundary = None;
                 if let Some(gated) = &mut self.gated {
                     gated.missed(bytes);
                 }
@@ -59,6 +62,25 @@ impl Deliver<'_> {
                     .gap(Direction::Request, at, Some(bytes), cause, self.events);
             }
         }
+    }
+}
+
+impl Deliver<'_> {
+    fn decode(&mut self, at: TimeNs, seq: u32, mut bytes: &[u8]) {
+        if let Some(boundary) = *self.boundary {
+            let before = boundary.wrapping_sub(seq) as usize;
+            let (rest_of_message, others) = bytes.split_at_checked(before).unwrap_or((bytes, &[]));
+            self.decoder
+                .data(Direction::Request, at, rest_of_message, self.events);
+            if rest_of_message.len() < before {
+                return;
+            }
+            *self.boundary = None;
+            self.decoder.request_boundary(at, self.events);
+            bytes = others;
+        }
+        self.decoder
+            .data(Direction::Request, at, bytes, self.events);
     }
 }
 
@@ -101,7 +123,7 @@ impl Connection {
     ) {
         self.last_at = at;
         self.request_bytes += payload.len() as u64;
-        if held && !self.session.decoder.request_in_step() {
+        if held && self.boundary.is_none() && !self.session.decoder.request_in_step() {
             self.step_in(at, seq, payload, events);
         }
         let newly_lost = lost_bytes.saturating_sub(self.request_lost);
@@ -134,6 +156,7 @@ impl Connection {
             decoder: &mut self.session.decoder,
             gated: self.gated.as_mut(),
             held,
+            boundary: &mut self.boundary,
             events,
         };
         (&mut self.request, deliver)

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dbgov_common::gate::{AUTOMATON_HIT, FRAMED_TYPED, GateControl, GateState};
+use dbgov_common::gate::{FRAMED_TYPED, GateControl, GateState};
 
 use super::connection::Connection;
 use super::{Command, Pipeline};
@@ -108,6 +108,22 @@ impl Pipeline {
         }
     }
 
+    /// Nobody can decide any more: behind a gate that stays a statement waits for the next agent, otherwise it comes in.
+    pub(super) fn stop_waiting(&mut self, at: TimeNs, gate_stays: bool) {
+        for outcome in self.approvals.give_up(at) {
+            if !gate_stays {
+                self.record_outcome(&outcome);
+            }
+        }
+        for gated in self
+            .connections
+            .values_mut()
+            .filter_map(|c| c.gated.as_mut())
+        {
+            gated.waiting = None;
+        }
+    }
+
     /// Statements that wait for a person's decision.
     pub fn approvals(&self, now: TimeNs) -> Vec<approvals::Listed> {
         self.approvals.list(now)
@@ -179,14 +195,24 @@ impl Pipeline {
             connection
                 .session
                 .record(&mut self.events, &mut self.recorder);
-        } else if adopted.state == AUTOMATON_HIT
-            && adopted.framed == FRAMED_TYPED
-            && closed
-            && let Some(gated) = &mut connection.gated
-        {
-            // The beginning of this message has passed, and something in it was to be looked at: nobody can any more.
-            // (Where messages begin is not known of a connection that is older than the gate: read as such, nothing of it
-            // need have passed. An open gate has let pass what came meanwhile.)
+            return;
+        }
+        // Where messages begin is not known of a connection that is older than the gate: it is read as such.
+        if adopted.framed != FRAMED_TYPED {
+            return;
+        }
+        let Some(gated) = &mut connection.gated else {
+            return;
+        };
+        let runs_nothing = adopted.header_have == 0 && RUN_NOTHING.contains(&adopted.header[0]);
+        if adopted.header_have == 0 {
+            connection.boundary = Some(adopted.boundary);
+        }
+        if runs_nothing {
+            gated.told_unseen = true;
+        } else if closed {
+            // The beginning of this message has passed: nobody can judge the whole any more. (An open gate lets pass
+            // what comes meanwhile in any case.)
             gated.refusing = Some(Refusing {
                 number: None,
                 since: now,
@@ -725,6 +751,10 @@ impl Connection {
 pub(super) fn stands_at(gate: &GateState, framed: u8) -> bool {
     gate.framed == framed && gate.boundary == gate.passed && gate.header_have == 0
 }
+
+/// Messages that run nothing by themselves, whatever is in them (PostgreSQL documentation 55.7): CopyData and Bind can be
+/// long, passwords come before the first statement.
+const RUN_NOTHING: [u8; 3] = [b'd', b'B', b'p'];
 
 /// Flush (PostgreSQL documentation 55.7).
 const FLUSH: [u8; 5] = [b'H', 0, 0, 0, 4];

@@ -99,10 +99,15 @@ impl Pipeline {
             opened: 0,
             classes: Classes::default(),
             control_generation: 0,
-            approvals: Approvals::new(clock.unix_ns(0) / 1_000_000_000),
+            approvals: Approvals::new(0),
             tail: None,
             adopted: HashMap::new(),
         }
+    }
+
+    /// When the agent started, nanoseconds since 1970: what waited under another one has another id.
+    pub fn started(&mut self, unix_ns: u64) {
+        self.approvals = Approvals::new(unix_ns / 1_000_000_000);
     }
 
     /// What a gate that is older than this agent knows of its connections.
@@ -398,8 +403,9 @@ impl Pipeline {
         }
     }
 
-    /// Ends every session, because the agent does.
-    pub fn stop(&mut self, at: TimeNs) {
+    /// Ends every session, because the agent does. `gate_stays`: what is held goes on being held without it.
+    pub fn stop(&mut self, at: TimeNs, gate_stays: bool) {
+        self.stop_waiting(at, gate_stays);
         let all: Vec<u64> = self.connections.keys().copied().collect();
         for cookie in all {
             self.close(cookie, at, None, "agent_stop");
@@ -464,6 +470,7 @@ impl Pipeline {
             addresses,
             netns_cookie,
             gated: self.is_enforcing().then(|| Gated::new(start_seq)),
+            boundary: None,
         };
         self.connections.insert(cookie, connection);
         if let Some(adopted) = adopted {

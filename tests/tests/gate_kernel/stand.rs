@@ -162,7 +162,7 @@ impl Stand {
     pub(crate) fn wakes(&mut self, cookie: u64) -> usize {
         let mut wakes = 0;
         while let Some(item) = self.rings.control.next() {
-            wakes += usize::from(event::control(&item) == Ok(Control::Held { cookie }));
+            wakes += usize::from(event::control(&item) == Ok(Control::Wake { cookie }));
         }
         wakes
     }
