@@ -319,7 +319,7 @@ impl Actor {
         let input = self.0.stdin.as_mut().context("the client has left")?;
         match writeln!(input, "{sql};") {
             // It may end while it is being told.
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error.into()),
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
             _ => stop.pause(PACE),
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::agent::status::{GateStatus, PolicyStatus, Status};
+use crate::audit::live::text::count;
 use crate::config::Config;
 use crate::control;
 
@@ -131,8 +132,10 @@ fn push_policy(out: &mut String, policy: &PolicyStatus) {
     // As above.
     let _ = writeln!(
         out,
-        "  policy     {} rules, {}, generation {}",
-        policy.rules, policy.mode, policy.generation
+        "  policy     {}, {}, generation {}",
+        count(policy.rules, "rule"),
+        policy.mode,
+        policy.generation
     );
     if let Some(why) = &policy.refused {
         let _ = writeln!(out, "  POLICY     the newer file was refused: {why}");
@@ -142,8 +145,11 @@ fn push_policy(out: &mut String, policy: &PolicyStatus) {
 fn push_gate(out: &mut String, gate: &GateStatus) {
     let _ = writeln!(
         out,
-        "  gate       {} packets held, {} released, {} connections refused, {} statements wait for approval",
-        gate.held_packets, gate.released_packets, gate.refused_connections, gate.approvals_pending
+        "  gate       {} held, {} released, {} refused, {} waiting for approval",
+        count(gate.held_packets, "packet"),
+        gate.released_packets,
+        count(gate.refused_connections, "connection"),
+        count(gate.approvals_pending, "statement")
     );
     let troubles = [
         ("packets dropped without a copy", gate.dropped_packets),

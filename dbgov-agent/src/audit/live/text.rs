@@ -97,7 +97,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// `1 row`, `3 rows`.
-pub(super) fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }

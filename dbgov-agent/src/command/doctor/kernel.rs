@@ -66,13 +66,17 @@ pub(super) fn version(release: Option<&str>) -> Check {
 }
 
 /// Whether a policy can be enforced here.
-pub(super) fn gate() -> Check {
+pub(super) fn gate(capabilities: u64) -> Check {
     let check = |found| Check::ok("gate", "holding back what a policy does not allow", found);
-    if has_gate() {
-        check("this kernel can hold packets back")
-    } else {
+    if !has_gate() {
         check("this kernel cannot hold packets back")
-            .warn("boot Linux 5.12 or newer; until then [policy] mode = \"observe\" works")
+            .warn("boot Linux 5.17 or newer; until then [policy] mode = \"observe\" works")
+    } else if !Capability::NetRaw.is_in(capabilities) {
+        check("what is held cannot be let go").warn(
+            "give dbgov CAP_NET_RAW, which raw sockets need; until then [policy] mode = \"observe\" works",
+        )
+    } else {
+        check("packets can be held back and let go")
     }
 }
 
@@ -313,6 +317,7 @@ mod tests {
             assert_eq!(capabilities(set).status, status, "{set:x}");
         }
         assert!(capabilities(0).fix.unwrap().contains("as root"));
+        assert_eq!(gate(0).status, Status::Warn);
     }
 
     #[test]

@@ -116,7 +116,7 @@ pub fn run(places: &Places<'_>) -> Report {
     let mut checks = vec![
         kernel::capabilities(capabilities),
         kernel::version(version.as_deref()),
-        kernel::gate(),
+        kernel::gate(capabilities),
         kernel::bpf_syscall(),
         kernel::jit(),
         kernel::lockdown(),
