@@ -16,8 +16,10 @@ const MIB: usize = 1 << 20;
 /// Default of `statement_bytes_max`.
 const KEPT_BYTES_MAX: usize = MIB;
 
+/// A ring that holds the longest statement: whether the agent keeps up with a smaller one is a matter of how busy the
+/// machine is, and a loss would be a gap (below).
 fn started() -> (Server, Agent, SocketAddr) {
-    started_with(|config| config)
+    started_with(|config| config.set("capture", "ring_bytes", &(128 * MIB).to_string()))
 }
 
 /// A ring far smaller than the longest statement.
