@@ -29,7 +29,7 @@ reason = "ask a DBA"
 const READ_BYTES: usize = 1 << 20;
 const ROOM: &str = "-- some more text, so that there is room for what the refusal has to say";
 
-fn start<'a>(netns: Option<&'a Netns>) -> Result<(Server, Agent)> {
+fn start(netns: Option<&Netns>) -> Result<(Server, Agent)> {
     let server = Server::start(&Options {
         netns,
         ..Options::default()

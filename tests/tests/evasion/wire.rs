@@ -10,6 +10,9 @@ use dbgov_tests::{Result, ensure, extended, journal};
 use crate::raw::{ACK, FIN, PSH, Peer, RST, SYN, Segment, Tun, URG};
 use crate::stand::{Heard, Stand, application};
 
+/// Which of two texts comes first.
+type Order = fn(&Texts) -> [&[u8]; 2];
+
 /// A refused client is told within this.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// What is neither refused nor answered by then never will be.
@@ -141,7 +144,7 @@ fn overlaps() -> Vec<Trick> {
     let length = Texts::new(10).evil.len();
     let mut tricks = Vec::new();
     for at in [1, 4, 5, 7, 10, length - 1] {
-        let orders: [(&str, fn(&Texts) -> [&[u8]; 2]); 2] = [
+        let orders: [(&str, Order); 2] = [
             ("good", |texts| [&texts.good[..], &texts.evil[..]]),
             ("evil", |texts| [&texts.evil[..], &texts.good[..]]),
         ];
