@@ -30,6 +30,8 @@ pub struct Who<'a> {
     pub facts: &'a SessionFacts,
     /// Its start was not seen: what it did not say since is not known.
     pub midstream: bool,
+    /// Something was sent since the server last was ready that may change how it reads texts.
+    pub settings_may_change: bool,
     /// Another role than the start-up user may be the current one.
     pub role_may_change: bool,
     /// Nanoseconds since 1970.
@@ -79,6 +81,8 @@ pub struct Judged {
     pub held_when_run: bool,
     /// The message may change the current role.
     pub may_change_role: bool,
+    /// The message may change how the server reads texts, or whose objects bare names are.
+    pub may_change_settings: bool,
 }
 
 impl Judged {
@@ -108,7 +112,9 @@ impl Rulebook {
         cache: &mut FactsCache,
     ) -> Judged {
         // What was sent before and is not answered yet may change how the server reads this.
-        let answered = !decoder.is_answer_outstanding_before(request.number);
+        // The server reports a changed setting just before ReadyForQuery (since PostgreSQL 14), not with the answer.
+        let answered =
+            !who.settings_may_change && !decoder.is_answer_outstanding_before(request.number);
         let path = match answered {
             true => who.search_path(),
             false => SearchPath::Unknown,
@@ -173,6 +179,8 @@ impl Rulebook {
             prepares: run.prepares,
             held_when_run,
             may_change_role: run.facts.iter().any(|facts| may_change_role(facts)),
+            may_change_settings: run.unseen
+                || run.facts.iter().any(|facts| may_change_settings(facts)),
             facts: run.facts.into_iter().next(),
         }
     }
@@ -203,6 +211,7 @@ impl Judged {
             prepares: false,
             held_when_run: false,
             may_change_role: false,
+            may_change_settings: false,
         }
     }
 }
@@ -233,6 +242,12 @@ fn rests_on_encoding(text: &Text) -> bool {
         .windows(2)
         .any(|pair| !pair[0].is_ascii() && pair[1] == b'\\');
     behind_other || text.encoding.is_some() && !head.is_ascii()
+}
+
+/// Any tracked setting, or code that may be anything.
+fn may_change_settings(facts: &Facts) -> bool {
+    let sets = |change: &Change| matches!(change, Change::Set { .. });
+    facts.changes.iter().any(sets) || facts.effects.iter().any(|effect| effect.dynamic)
 }
 
 fn stricter(one: Option<Verdict>, other: Verdict) -> Verdict {

@@ -97,6 +97,8 @@ pub struct Session {
     cancels: Option<u32>,
     /// Something was sent that may change the current role, which servers before PostgreSQL 18 do not report.
     role_may_change: bool,
+    /// Something was sent since the server last was ready that may change how it reads texts.
+    settings_may_change: bool,
 }
 
 /// A verdict that waits for the result of its message.
@@ -149,6 +151,7 @@ impl Session {
             changed: false,
             cancels: None,
             role_may_change: false,
+            settings_may_change: false,
         }
     }
 
@@ -280,6 +283,9 @@ impl Session {
         if self.verdicts.len() >= VERDICTS_MAX {
             self.verdicts.pop_front();
         }
+        if self.decoder.is_ready_before(request.number) {
+            self.settings_may_change = false;
+        }
         let facts = Arc::clone(&request.session);
         let evidence = self.evidence();
         let who = Who {
@@ -288,10 +294,12 @@ impl Session {
             facts: &facts,
             midstream: self.midstream,
             role_may_change: self.role_may_change,
+            settings_may_change: self.settings_may_change,
             unix_ns: recorder.clock.unix_ns(request.at),
         };
         let judged = rulebook.judge(&request, &who, &mut self.decoder, &mut recorder.facts);
         self.role_may_change |= judged.may_change_role;
+        self.settings_may_change |= judged.may_change_settings;
         self.verdicts.push_back(Noted {
             number: request.number,
             block: judged.block(recorder.mode),
@@ -317,6 +325,7 @@ impl Session {
             facts: self.decoder.facts(),
             midstream: self.midstream,
             role_may_change: self.role_may_change,
+            settings_may_change: self.settings_may_change,
             unix_ns: recorder.clock.unix_ns(at),
         };
         let judged = rulebook.judge_bytes(message, &who);

@@ -250,6 +250,7 @@ impl Pipeline {
                 facts: &facts,
                 midstream: session.is_midstream(),
                 role_may_change: true,
+                settings_may_change: true,
                 unix_ns: 0,
             };
             let path = who.search_path();

@@ -183,6 +183,11 @@ impl Decoder {
         self.matcher.is_outstanding_before(number)
     }
 
+    /// Whether the server had answered everything and said ReadyForQuery when this message was sent.
+    pub fn is_ready_before(&self, number: u64) -> bool {
+        self.matcher.ready && !self.matcher.is_outstanding_before(number)
+    }
+
     /// What a prepared statement of this name may run, as far as its definitions were seen.
     pub fn may_stand_for(&mut self, name: &str) -> Candidates {
         self.matcher
