@@ -49,10 +49,12 @@ impl<'a> Who<'a> {
         Context {
             identity: self.identity,
             user: self.facts.user.as_deref(),
-            role: self.facts.role.as_deref().or(match self.role_may_change || self.facts.role_at_start {
-                true => None,
-                false => self.facts.user.as_deref(),
-            }),
+            role: self.facts.role.as_deref().or(
+                match self.role_may_change || self.facts.role_at_start {
+                    true => None,
+                    false => self.facts.user.as_deref(),
+                },
+            ),
             database: self.facts.database.as_deref(),
             application: self.facts.application.as_deref().or(match self.midstream {
                 true => None,
