@@ -50,12 +50,15 @@ pub(crate) fn cuts() -> Vec<Trick> {
     tricks
 }
 
+/// Which of the two messages comes first.
+type Order = fn(&Texts) -> [&[u8]; 2];
+
 /// The same place in the stream, twice, with other content.
 pub(crate) fn overlaps() -> Vec<Trick> {
     let length = Texts::new(10).evil.len();
     let mut tricks = Vec::new();
     for at in [1, 4, 5, 7, 10, length - 1] {
-        let orders: [(&str, fn(&Texts) -> [&[u8]; 2]); 2] = [
+        let orders: [(&str, Order); 2] = [
             ("good", |texts| [&texts.good[..], &texts.evil[..]]),
             ("evil", |texts| [&texts.evil[..], &texts.good[..]]),
         ];
