@@ -2,11 +2,13 @@
 //! against a real server. The database and the server's log say whether any of them ran; the journal has to have each.
 
 mod encodings;
+mod ends;
 mod later;
 mod messages;
 mod raw;
 mod sql;
 mod stand;
+mod tricks;
 mod wire;
 
 /// What every case is tried under. Case 7's table is `v7`.

@@ -69,6 +69,7 @@ impl Decoder {
                     facts.user = told.user;
                     facts.database = told.database;
                     facts.application = told.application;
+                    facts.role_at_start = told.role_at_start;
                     facts.replication = told.replication;
                     facts.protocol_version = told.protocol_version;
                 });
