@@ -223,7 +223,9 @@ fn a_bad_configuration_line_is_named() {
             &["line 6", "oracle", "postgresql"],
         ),
         ("[audit\n", &["line 5"]),
-        ("[policy]\nfile = \"x\"\n", &["[policy]", "remove"]),
+        ("[policy]\nfile = \"x\"\n", &["cannot read the policy", "[policy] file"]),
+        ("[policy]\nfil = \"x\"\n", &["line 6", "fil", "expected", "file"]),
+        ("[[sink]]\nname = \"siem\"\n", &["[sink]", "remove"]),
         (
             "[capture]\nring_bytes = 1000\n",
             &["ring_bytes", "power of two"],
@@ -234,6 +236,7 @@ fn a_bad_configuration_line_is_named() {
         let said = fails(bench.run());
         let path = bench.path("dbgov.toml").display().to_string();
         assert_says(&said, &[&[path.as_str()], *words].concat());
+        assert!(!said.contains("ready"), "{said}");
         assert!(!bench.path("control.sock").exists());
     }
 }
