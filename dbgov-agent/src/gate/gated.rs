@@ -144,9 +144,10 @@ impl Gated {
         self.position.checked_add_signed(i64::from(distance))
     }
 
-    /// What of a held packet was released before: TCP has not got it, or the packet crossed with ours.
-    pub fn to_send_again(&self, seq: u32, bytes: u32, passed: u32) -> Option<Range<u64>> {
-        let from = self.position(seq)?.max(self.position(passed)?);
+    /// What of a held packet was released before: TCP has not got it (its own packet, or ours behind the gate, was
+    /// dropped), or the packet crossed with ours. Also what the kernel has let pass: TCP takes no byte twice.
+    pub fn to_send_again(&self, seq: u32, bytes: u32) -> Option<Range<u64>> {
+        let from = self.position(seq)?;
         let to = self.position(seq.wrapping_add(bytes))?;
         let range = self.flow.released_part(from..to.max(from));
         (!range.is_empty()).then_some(range)
@@ -293,3 +294,19 @@ fn sha256(text: &Text) -> [u8; 32] {
 
 /// Where the text of a Parse begins that names no statement: behind type, length and an empty name.
 const UNNAMED_TEXT_AT: u64 = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passed_and_was_dropped_behind_the_gate_is_sent_again() {
+        let mut gated = Gated::new(Some(u32::MAX - 1));
+        gated.arrived(u32::MAX - 1, b"abcdef", false);
+        assert_eq!(gated.to_send_again(0, 2), Some(2..4));
+        // The part of it that was never released is not.
+        gated.arrived(4, b"gh", true);
+        assert_eq!(gated.to_send_again(3, 3), Some(5..6));
+        assert_eq!(gated.to_send_again(4, 2), None);
+    }
+}

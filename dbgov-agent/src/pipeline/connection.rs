@@ -109,7 +109,7 @@ impl Connection {
         gated.ack = ack;
         let held = held?;
         gated.window = held.window;
-        gated.to_send_again(seq, payload.len() as u32, held.passed)
+        gated.to_send_again(seq, payload.len() as u32)
     }
 
     pub(super) fn request(
