@@ -181,6 +181,10 @@ impl Capture {
             if self.gate.is_some() {
                 self.commands(state)?;
             }
+            // A drain of long statements takes longer than the heartbeat is believed.
+            if let Some(gate) = &mut self.gate {
+                gate.beat(&mut self.kernel)?;
+            }
             if self.pipeline.recorder().waiting() >= BATCH_RECORDS {
                 self.send()?;
             }
