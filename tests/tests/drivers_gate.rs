@@ -111,3 +111,19 @@ fn the_rust_driver_shows_rule_and_reason() -> Result<()> {
     }
     check(&server, &mut agent, 2)
 }
+
+/// What drivers ask at their start, and a word in a string.
+#[test]
+fn drivers_go_undisturbed() -> Result<()> {
+    let (server, mut agent) = start()?;
+    let target = server.target("127.0.0.1");
+    for driver in Driver::ALL {
+        let said = driver.statement(&target, "SELECT 'DROP TABLE x'")?;
+        ensure!(!said.contains("dbgov"), "{driver:?}: {said}");
+    }
+    agent.stop()?;
+    for record in agent.statements()? {
+        ensure!(record["verdict"]["action"] == "allow", "{record}");
+    }
+    Ok(())
+}

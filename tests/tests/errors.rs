@@ -223,8 +223,14 @@ fn a_bad_configuration_line_is_named() {
             &["line 6", "oracle", "postgresql"],
         ),
         ("[audit\n", &["line 5"]),
-        ("[policy]\nfile = \"x\"\n", &["cannot read the policy", "[policy] file"]),
-        ("[policy]\nfil = \"x\"\n", &["line 6", "fil", "expected", "file"]),
+        (
+            "[policy]\nfile = \"x\"\n",
+            &["cannot read the policy", "[policy] file"],
+        ),
+        (
+            "[policy]\nfil = \"x\"\n",
+            &["line 6", "fil", "expected", "file"],
+        ),
         ("[[sink]]\nname = \"siem\"\n", &["[sink]", "remove"]),
         (
             "[capture]\nring_bytes = 1000\n",

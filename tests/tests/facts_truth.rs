@@ -309,7 +309,9 @@ fn check_case(sql: &str, entries: &[Entry], wrong: &mut Vec<String>) {
                     | Verb::Drop
                     | Verb::Grant
             );
-        if runs && certain && !done(effect.verb) {
+        // pgaudit logs an upsert as the INSERT it is; the server asks for the right to update as well.
+        let upsert = effect.verb == Verb::Update && done(Verb::Insert);
+        if runs && certain && !upsert && !done(effect.verb) {
             wrong.push(format!("{sql}\n    did not happen: {effect:?} {entries:?}"));
         }
     }

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::process::Output;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use dbgov_tests::agent::{Agent, Config};
 use dbgov_tests::asking::Asking;
 use dbgov_tests::drivers::{Target, psql};
@@ -124,8 +124,10 @@ fn long_statements_over_loopback_ipv6() -> Result<()> {
 fn long_statements_to_a_server_in_another_namespace() -> Result<()> {
     let netns = Netns::joined_to_host()?;
     let (server, mut agent) = start(Some(&netns))?;
-    long_statements((netns.ipv4, server.port()).into(), &server)?;
-    long_statements((netns.ipv6, server.port()).into(), &server)?;
+    for address in [IpAddr::from(netns.ipv4), IpAddr::from(netns.ipv6)] {
+        let done = long_statements((address, server.port()).into(), &server);
+        done.with_context(|| format!("{}", agent.status().unwrap_or_default()["gate"]))?;
+    }
     agent.stop()
 }
 

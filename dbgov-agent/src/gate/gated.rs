@@ -324,3 +324,19 @@ fn sha256(text: &Text) -> [u8; 32] {
 
 /// Where the text of a Parse begins that names no statement: behind type, length and an empty name.
 const UNNAMED_TEXT_AT: u64 = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passed_and_was_dropped_behind_the_gate_is_sent_again() {
+        let mut gated = Gated::new(Some(u32::MAX - 1));
+        gated.arrived(u32::MAX - 1, b"abcdef", false);
+        assert_eq!(gated.to_send_again(0, 2, 0), Some(2..4));
+        // The part of it that was never released is not.
+        gated.arrived(4, b"gh", true);
+        assert_eq!(gated.to_send_again(3, 3, 0), Some(5..6));
+        assert_eq!(gated.to_send_again(4, 2, 0), None);
+    }
+}
