@@ -17,6 +17,9 @@ use crate::protocol::{Request, Text, TimeNs, Via};
 /// but a statement that runs for minutes does not keep a refused client waiting.
 pub const ANSWERS_WAIT_NS: TimeNs = 1_000_000_000;
 
+/// Sent again for one retransmission, bytes: the longest packet of ours.
+const SEND_AGAIN_BYTES: u64 = 64 << 10;
+
 /// Rewritten Parse messages that are remembered, until the Execute that follows in the same packets: those of a pipeline.
 /// One that was forgotten ends the connection, as if there were no other way to refuse it.
 const REJECTED_MAX: usize = 256;
@@ -155,7 +158,9 @@ impl Gated {
     /// it, or the packet crossed with ours.
     pub fn to_send_again(&self, seq: u32, bytes: u32, taken: u32) -> Option<Range<u64>> {
         let from = self.position(seq)?.max(self.position(taken)?);
-        let to = self.position(seq.wrapping_add(bytes))?;
+        // One of our packets is as long as many of the client's, which would come one by one, each later than the last.
+        let ours = self.flow.released().min(from + SEND_AGAIN_BYTES);
+        let to = self.position(seq.wrapping_add(bytes))?.max(ours);
         let range = self.flow.released_part(from..to.max(from));
         (!range.is_empty()).then_some(range)
     }
@@ -333,7 +338,7 @@ mod tests {
     fn what_passed_and_was_dropped_behind_the_gate_is_sent_again() {
         let mut gated = Gated::new(Some(u32::MAX - 1));
         gated.arrived(u32::MAX - 1, b"abcdef", false);
-        assert_eq!(gated.to_send_again(0, 2, 0), Some(2..4));
+        assert_eq!(gated.to_send_again(0, 2, 0), Some(2..6));
         // The part of it that was never released is not.
         gated.arrived(4, b"gh", true);
         assert_eq!(gated.to_send_again(3, 3, 0), Some(5..6));
