@@ -3,9 +3,10 @@
 
 use dbgov_common::gate::GateState;
 
-/// Tries to get the lock before the packet is dropped (TCP sends it again); some ten microseconds. A program that
-/// holds it is not interrupted: ingress runs with bottom halves disabled.
-const TRIES: u32 = 256;
+/// Tries to get the lock before the packet is dropped (TCP sends it again, after 200 ms and more); some microseconds.
+/// Who holds it copies a packet to the ring meanwhile, and only a hardware interrupt can keep him from that: ingress
+/// runs with bottom halves disabled.
+const TRIES: u32 = 2048;
 
 /// `gate` is an entry of GATES.
 #[inline(always)]
