@@ -18,12 +18,12 @@ use crate::protocol::TimeNs;
 
 /// A heartbeat older than this means that the agent is down, nanoseconds: several times what a busy machine keeps the
 /// thread waiting, and not long for a client that is held.
-const HEARTBEAT_TIMEOUT_NS: u64 = 2_000_000_000;
+const HEARTBEAT_TIMEOUT_NS: u64 = 5_000_000_000;
 /// How often the thread beats, nanoseconds.
 const BEAT_NS: TimeNs = 200_000_000;
 
 /// How often a release is sent before the client's retransmission has to bring it up again.
-const RELEASE_TRIES: u32 = 4;
+const RELEASE_TRIES: u32 = 16;
 
 /// What it did, since start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
