@@ -194,7 +194,8 @@ fn agent_restarted_under_load(mode: &str) {
     let mut server = Server::start(&Options::default()).unwrap();
     let scratch = Scratch::new("load").unwrap();
     let mut agent = Agent::start(Config::watching(&[&server])).unwrap();
-    let mut load = load(&server, mode, 8, &scratch);
+    // The verifier reads the programs for some seconds while the load has the processors.
+    let mut load = load(&server, mode, 20, &scratch);
     let load_pid = load.id();
     std::thread::sleep(Duration::from_millis(1000));
     agent.stop().unwrap();
