@@ -12,6 +12,7 @@ use crate::capture::netns::{self, NetNs};
 use crate::clock::boot_ns;
 use crate::gate::destroy::{self, Destroyed};
 use crate::gate::inject::{InjectError, Injector, Injectors};
+use crate::gate::packet::PACKET_BYTES_MAX;
 use crate::pipeline::{GateCommand, Target};
 use crate::policy::{AgentDown, Policy};
 use crate::protocol::TimeNs;
@@ -24,6 +25,9 @@ const BEAT_NS: TimeNs = 200_000_000;
 
 /// How often a release is sent before the client's retransmission has to bring it up again.
 const RELEASE_TRIES: u32 = 16;
+
+/// Bytes released in one packet: with an IPv6 and a TCP header it is one at any MTU a loopback has.
+const PAYLOAD_BYTES_MAX: usize = PACKET_BYTES_MAX - 40 - 20;
 
 /// What it did, since start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -165,22 +169,13 @@ impl Gate {
                 ends_message,
                 fin,
             } => {
-                let end = seq.wrapping_add(payload.len() as u32);
-                let mut tries = 0;
-                let sent = loop {
-                    let sent = self.injector(to).and_then(|injector| match fin {
-                        true => injector.end_to_server(to.ends, seq, ack, window, &payload),
-                        false => {
-                            injector.to_server(to.ends, seq, ack, window, &payload, ends_message)
-                        }
-                    });
-                    tries += 1;
-                    // It went over the loopback within the call. Where a packet of the client held the lock of the
-                    // connection meanwhile, it was dropped; nobody else would send it again soon.
-                    if sent.is_err() || tries >= RELEASE_TRIES || has_passed(kernel, to, end) {
-                        break sent;
-                    }
+                let segment = Released {
+                    to,
+                    seq,
+                    ack,
+                    window,
                 };
+                let sent = self.release(kernel, segment, &payload, ends_message, fin);
                 match sent {
                     Ok(()) => self.counters.released_packets += 1,
                     // The client sends it again, and so do we then.
@@ -205,6 +200,60 @@ impl Gate {
                     self.counters.failed_refusals += 1;
                     tracing::warn!(%error, cookie = to.cookie, "a refused connection could not be ended; what it sends stays held");
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the bytes packet by packet, each until the gate has let it pass.
+    fn release(
+        &mut self,
+        kernel: &Kernel,
+        first: Released,
+        payload: &[u8],
+        ends_message: bool,
+        fin: bool,
+    ) -> Result<(), InjectError> {
+        let mut segment = first;
+        let mut rest = payload;
+        loop {
+            let (piece, behind) = rest.split_at(rest.len().min(PAYLOAD_BYTES_MAX));
+            let last = behind.is_empty();
+            self.release_piece(kernel, segment, piece, last && ends_message, last && fin)?;
+            if last {
+                return Ok(());
+            }
+            segment.seq = segment.seq.wrapping_add(piece.len() as u32);
+            rest = behind;
+        }
+    }
+
+    /// It goes over the loopback within the call. Where a packet of the client held the lock of the connection
+    /// meanwhile, it was dropped; nobody else would send it again soon. One packet at a time: the gate remembers only
+    /// how far it has let pass, so that a later packet would hide an earlier one that was dropped.
+    fn release_piece(
+        &mut self,
+        kernel: &Kernel,
+        segment: Released,
+        piece: &[u8],
+        ends_message: bool,
+        fin: bool,
+    ) -> Result<(), InjectError> {
+        let Released {
+            to,
+            seq,
+            ack,
+            window,
+        } = segment;
+        let end = seq.wrapping_add(piece.len() as u32);
+        for _ in 0..RELEASE_TRIES {
+            let injector = self.injector(to)?;
+            match fin {
+                true => injector.end_to_server(to.ends, seq, ack, window, piece)?,
+                false => injector.to_server(to.ends, seq, ack, window, piece, ends_message)?,
+            }
+            if has_passed(kernel, to, end) {
+                break;
             }
         }
         Ok(())
@@ -263,6 +312,15 @@ impl Gate {
         }
         self.namespaces.get(&cookie).copied()
     }
+}
+
+/// The header of what is released.
+#[derive(Clone, Copy)]
+struct Released {
+    to: Target,
+    seq: u32,
+    ack: u32,
+    window: u16,
 }
 
 /// Whether the gate has let everything before `end` pass.

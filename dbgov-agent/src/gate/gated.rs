@@ -67,8 +67,6 @@ pub struct Gated {
     /// Where the client ended its side, if that packet is held.
     pub fin: Option<u64>,
     pub class: Option<Class>,
-    /// Changes with the class.
-    pub control_generation: u32,
     /// Messages not yet let go: number, end, since when.
     held: VecDeque<(u64, u64, TimeNs)>,
     /// Why what was decided was decided; of the messages that do not simply pass.
@@ -105,7 +103,6 @@ impl Gated {
             window: 0,
             fin: None,
             class: None,
-            control_generation: 0,
             held: VecDeque::new(),
             causes: VecDeque::new(),
             to_wait: VecDeque::new(),
