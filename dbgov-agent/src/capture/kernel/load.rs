@@ -9,17 +9,14 @@ use aya::{Ebpf, EbpfLoader};
 use super::pin::Pins;
 use super::{KernelError, LoadOptions, program, take};
 
+/// None: built without the kernel programs. One code path for both, so that neither rots unseen.
 #[cfg(dbgov_bpf_object)]
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DBGOV_BPF_OBJECT"));
-
+static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("DBGOV_BPF_OBJECT")));
 #[cfg(not(dbgov_bpf_object))]
-pub(super) fn object(_options: &LoadOptions, _pins: Option<&Pins>) -> Result<Ebpf, KernelError> {
-    let _ = EbpfLoader::new;
-    Err(KernelError::NoObject)
-}
+static OBJECT: Option<&[u8]> = None;
 
-#[cfg(dbgov_bpf_object)]
 pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf, KernelError> {
+    let object = OBJECT.ok_or(KernelError::NoObject)?;
     let sock_ops_has_netns_cookie = u8::from(sock_ops_tells_netns());
     let skb_has_netns_cookie = u8::from(kernel_at_least(6, 15));
     let log_level: u8 = if options.debug {
@@ -40,7 +37,7 @@ pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf,
     for (name, path) in pins.iter().flat_map(|pins| pins.maps()) {
         loader.map_pin_path(name, path);
     }
-    loader.load(OBJECT).map_err(|source| {
+    loader.load(object).map_err(|source| {
         if denied(&source) {
             KernelError::NotPermitted(source.into())
         } else {
