@@ -22,7 +22,7 @@ use crate::{
     counters::count,
     frames::{self, Frames, before},
     ingress::{add, finished, header_of, lose, put, ring, wake},
-    lock::{lock, unlock},
+    lock::{lock, lock_patiently, unlock},
     maps::{AUTOMATA, GATE_CONFIG, GATE_CONTROL, GATES, HEARTBEAT, PACKETS},
     packet::{Packet, TCP_FIN, TCP_RST, TCP_URG},
     scan::{self, Scan},
@@ -38,6 +38,7 @@ pub trait Loops {
     const GATE: bool = true;
     fn scan(scan: &mut Scan) -> u16;
     fn frames(frames: &mut Frames);
+    fn lock(gate: *mut GateState) -> bool;
 }
 
 pub struct WithHelper;
@@ -53,6 +54,10 @@ impl Loops for WithHelper {
     fn frames(frames: &mut Frames) {
         frames::with_helper(frames);
     }
+    #[inline(always)]
+    fn lock(gate: *mut GateState) -> bool {
+        lock_patiently(gate)
+    }
 }
 
 impl Loops for Ungated {
@@ -63,6 +68,10 @@ impl Loops for Ungated {
     }
     #[inline(always)]
     fn frames(_frames: &mut Frames) {}
+    #[inline(always)]
+    fn lock(gate: *mut GateState) -> bool {
+        lock(gate)
+    }
 }
 
 /// The settings, where a packet has to be looked at: the one look-up that observing costs.
@@ -259,7 +268,7 @@ impl Gated<'_> {
         let Some(gate) = entry(cookie) else {
             return marked || dropped();
         };
-        if !lock(gate) {
+        if !L::lock(gate) {
             count(|c| c.gate_lock_missed += 1);
             return dropped();
         }

@@ -1,24 +1,76 @@
 //! The lock of a connection's gate: two packets of one connection may be on two CPUs at once, and the order of their
 //! records must be the order of the decisions.
 
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop};
 use dbgov_common::gate::GateState;
 
-/// Tries to get the lock before the packet is dropped (TCP sends it again, after 200 ms and more); some microseconds.
-/// Who holds it copies a packet to the ring meanwhile, and only a hardware interrupt can keep him from that: ingress
-/// runs with bottom halves disabled.
+/// Tries to get the lock at once, some microseconds. Who holds it looks at a packet meanwhile; ingress runs with bottom
+/// halves disabled, so that only a hardware interrupt, or the host of a virtual machine, can keep him from that.
 const TRIES: u32 = 2048;
+
+/// What is waited for a lock at the most, nanoseconds. A packet that does not get it is dropped, and the client sends it
+/// again after 200 ms and more: to wait is cheaper, even while the holder's virtual CPU does not run.
+const PATIENCE_NS: u64 = 3_000_000;
+/// Steps of the wait: more than fit into the time.
+const STEPS_MAX: u32 = 1 << 20;
 
 /// `gate` is an entry of GATES.
 #[inline(always)]
 pub fn lock(gate: *mut GateState) -> bool {
     for _ in 0..TRIES {
-        // SAFETY: a field of a map value, which stays readable.
-        let taken = unsafe { (&raw const (*gate).lock).read_volatile() };
-        if taken == 0 && exchange(gate, 1) == 0 {
+        if taken(gate) {
             return true;
         }
     }
     false
+}
+
+#[inline(always)]
+fn taken(gate: *mut GateState) -> bool {
+    // SAFETY: a field of a map value, which stays readable.
+    let lock = unsafe { (&raw const (*gate).lock).read_volatile() };
+    lock == 0 && exchange(gate, 1) == 0
+}
+
+/// A wait under way.
+struct Wait {
+    gate: *mut GateState,
+    since_boot_ns: u64,
+    taken: u64,
+}
+
+/// As [`lock`], and waits for it (bpf_loop, Linux 5.17).
+#[inline(always)]
+pub fn lock_patiently(gate: *mut GateState) -> bool {
+    if lock(gate) {
+        return true;
+    }
+    let mut wait = Wait {
+        gate,
+        // SAFETY: takes nothing.
+        since_boot_ns: unsafe { bpf_ktime_get_boot_ns() },
+        taken: 0,
+    };
+    // SAFETY: `step` has the callback's type, and `wait` outlives the call.
+    unsafe {
+        let wait = (&raw mut wait).cast();
+        bpf_loop(STEPS_MAX, step as *mut c_void, wait, 0);
+    }
+    wait.taken != 0
+}
+
+unsafe extern "C" fn step(_index: u32, wait: *mut c_void) -> i64 {
+    // SAFETY: the pointer `lock_patiently` passed.
+    let wait = unsafe { &mut *wait.cast::<Wait>() };
+    if taken(wait.gate) {
+        wait.taken = 1;
+        return 1;
+    }
+    // SAFETY: takes nothing.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    i64::from(now.wrapping_sub(wait.since_boot_ns) > PATIENCE_NS)
 }
 
 #[inline(always)]
