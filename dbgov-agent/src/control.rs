@@ -82,7 +82,6 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    GateStatus,
     /// Take the gate away: everything passes.
     GateOff,
     PolicyReload,

@@ -20,59 +20,19 @@ use dbgov_common::{
 use crate::{
     bound::forgotten,
     counters::count,
-    frames::{self, Frames, before},
-    ingress::{add, finished, header_of, lose, put, ring, wake},
-    lock::{lock, lock_patiently, unlock},
+    frames::{Frames, before},
+    ingress::{add, finished, header_of, lose, put},
+    lock::{lock, unlock},
+    loops::Loops,
     maps::{AUTOMATA, GATE_CONFIG, GATE_CONTROL, GATES, HEARTBEAT, PACKETS},
     packet::{Packet, TCP_FIN, TCP_RST, TCP_URG},
-    scan::{self, Scan},
+    ring::{QUIETLY, nearly_full, wake},
+    scan::Scan,
 };
 
 /// Payload that gets one record, so that the agent has all of a packet or nothing: GRO makes packets no larger. Those of
 /// BIG TCP are held, in several records.
 const WHOLE_BYTES: usize = 64 << 10;
-
-/// What the kernel can do. The gate needs bpf_loop (Linux 5.17), and an atomic exchange for its lock (5.12); with bounded
-/// loops instead, the verifiers of 5.15 and 6.1 find the program too large.
-pub trait Loops {
-    const GATE: bool = true;
-    fn scan(scan: &mut Scan) -> u16;
-    fn frames(frames: &mut Frames);
-    fn lock(gate: *mut GateState) -> bool;
-}
-
-pub struct WithHelper;
-/// No gate: everything passes.
-pub struct Ungated;
-
-impl Loops for WithHelper {
-    #[inline(always)]
-    fn scan(scan: &mut Scan) -> u16 {
-        scan::with_helper(scan)
-    }
-    #[inline(always)]
-    fn frames(frames: &mut Frames) {
-        frames::with_helper(frames);
-    }
-    #[inline(always)]
-    fn lock(gate: *mut GateState) -> bool {
-        lock_patiently(gate)
-    }
-}
-
-impl Loops for Ungated {
-    const GATE: bool = false;
-    #[inline(always)]
-    fn scan(_scan: &mut Scan) -> u16 {
-        AUTOMATON_HIT
-    }
-    #[inline(always)]
-    fn frames(_frames: &mut Frames) {}
-    #[inline(always)]
-    fn lock(gate: *mut GateState) -> bool {
-        lock(gate)
-    }
-}
 
 /// The settings, where a packet has to be looked at: the one look-up that observing costs.
 #[inline(always)]
@@ -443,7 +403,8 @@ impl Gated<'_> {
                 passed: gate.passed,
                 ..self.header
             });
-            record.submit(0);
+            // The agent itself has sent the packet, just now.
+            record.submit(QUIETLY);
         }
     }
 
@@ -508,13 +469,6 @@ impl Gated<'_> {
         let at = self.packet.payload_at + offset;
         put::<N>(self.ctx, at, bytes, &self.header, self.conn)
     }
-}
-
-/// What is left of the packet ring is for what does not come again: connections that open and close, and results.
-#[inline(always)]
-fn nearly_full() -> bool {
-    let (filled, size) = ring();
-    filled > size - size / 8
 }
 
 /// What happened to the connection while the gate did not look, and what the agent has changed.

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_RING_SIZE, BPF_TCP_LISTEN},
+    bindings::BPF_TCP_LISTEN,
     helpers::generated::{
         bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skb_load_bytes,
         bpf_tcp_sock,
@@ -15,21 +15,21 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use dbgov_common::{
-    ConnState, FLAG_RST, Header, KIND_FIN, KIND_LISTENER_REQUEST, KIND_REQUEST, KIND_SEEN,
-    KIND_WAKE, ListenerSegment, Opened, REQUEST_CHUNKS_MAX, REQUEST_CLASS_BYTES, conn,
+    ConnState, FLAG_HELD, FLAG_RST, Header, KIND_FIN, KIND_LISTENER_REQUEST, KIND_REQUEST,
+    KIND_SEEN, ListenerSegment, Opened, REQUEST_CHUNKS_MAX, REQUEST_CLASS_BYTES, conn,
 };
 
 use crate::{
     bound::length,
     counters::count,
-    gate::{self, Loops, Ungated, WithHelper},
-    maps::{CONNS, CONTROL, PACKETS, governed, skb_has_netns_cookie},
+    gate,
+    loops::{Loops, Ungated, WithHelper},
+    maps::{CONNS, PACKETS, governed, skb_has_netns_cookie},
     packet::{Packet, Parsed, TCP_FIN, TCP_RST, TCP_URG, parse, tuple},
+    ring::{QUIETLY, filling, wake},
 };
 
 const BPF_NOEXIST: u64 = 1;
-/// Width of the mark at an eighth of the ring, bytes: a few packets of 64 KiB.
-const FILLING_BYTES: u64 = 256 << 10;
 
 #[cgroup_skb(ingress)]
 pub fn dbgov_ingress(ctx: SkBuffContext) -> i32 {
@@ -291,36 +291,6 @@ fn copy_large(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: 
     }
 }
 
-/// The packet ring has just been filled to an eighth: the agent, which lets packets gather, is to read it now.
-#[inline(always)]
-fn filling() -> bool {
-    let (filled, size) = ring();
-    // Some packets in a row say so: the record of one may find no room.
-    filled.wrapping_sub(size / 8) < FILLING_BYTES
-}
-
-/// Bytes of the packet ring that wait for the agent, and all it has.
-#[inline(always)]
-pub fn ring() -> (u64, u64) {
-    (
-        PACKETS.query(u64::from(BPF_RB_AVAIL_DATA)),
-        PACKETS.query(u64::from(BPF_RB_RING_SIZE)),
-    )
-}
-
-/// Wakes the agent, which lets packets gather otherwise.
-#[inline(always)]
-pub fn wake(header: &Header) {
-    if let Some(mut record) = CONTROL.reserve::<Header>(0) {
-        record.write(Header {
-            kind: KIND_WAKE,
-            flags: 0,
-            ..*header
-        });
-        record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
-    }
-}
-
 #[inline(always)]
 pub fn lose(state: &mut ConnState, bytes: u32) {
     add(&mut state.request_lost_bytes, u64::from(bytes));
@@ -369,7 +339,12 @@ pub fn put<const N: usize>(
         record.discard(0);
         return false;
     }
-    record.submit(0);
+    // What is held is told by a record of its own, when the gate is done with it.
+    record.submit(if header.flags & FLAG_HELD != 0 {
+        QUIETLY
+    } else {
+        0
+    });
     true
 }
 

@@ -26,8 +26,10 @@ mod frames;
 mod gate;
 mod ingress;
 mod lock;
+mod loops;
 mod maps;
 mod packet;
+mod ring;
 mod scan;
 mod sock_ops;
 

@@ -1,7 +1,8 @@
 //! Carries out what the pipeline wants of the gate: loads automata, classifies connections, sends what is released,
 //! ends what is refused. Runs on the capture thread, between two events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use dbgov_common::gate::{CLASS_PASS, CLASS_STRICT, GateConfig};
 
@@ -13,7 +14,7 @@ use crate::clock::boot_ns;
 use crate::gate::destroy::{self, Destroyed};
 use crate::gate::inject::{InjectError, Injector, Injectors};
 use crate::gate::packet::PACKET_BYTES_MAX;
-use crate::pipeline::{GateCommand, Target};
+use crate::pipeline::{GateCommand, Release, Target};
 use crate::policy::{AgentDown, Policy};
 use crate::protocol::TimeNs;
 
@@ -25,6 +26,10 @@ const BEAT_NS: TimeNs = 200_000_000;
 
 /// How often a release is sent before the client's retransmission has to bring it up again.
 const RELEASE_TRIES: u32 = 16;
+
+/// What a client has to read why it is refused, before its connection ends. Some clients report the end instead, where
+/// they find both at once, and on some systems a RST takes away what was not read yet.
+const READING: Duration = Duration::from_millis(10);
 
 /// Bytes released in one packet: with an IPv6 and a TCP header it is one at any MTU a loopback has.
 const PAYLOAD_BYTES_MAX: usize = PACKET_BYTES_MAX - 40 - 20;
@@ -81,6 +86,8 @@ pub(super) struct Gate {
     /// The namespace a server of this port lives in, where that is one only.
     by_port: HashMap<u16, Option<u64>>,
     config: GateConfig,
+    /// Refused connections that are about to end, the next first.
+    endings: VecDeque<Ending>,
     pub counters: Counters,
 }
 
@@ -108,6 +115,7 @@ impl Gate {
             namespaces: HashMap::new(),
             by_port: HashMap::new(),
             config,
+            endings: VecDeque::new(),
             counters: Counters::default(),
         };
         Ok((gate, heart))
@@ -160,28 +168,15 @@ impl Gate {
                 kernel.load_automaton(u32::from(slot), words.automaton())?;
             }
             GateCommand::Control { cookie, control } => kernel.set_control(cookie, control)?,
-            GateCommand::Release {
-                to,
-                seq,
-                ack,
-                window,
-                payload,
-                ends_message,
-                fin,
-            } => {
-                let segment = Released {
-                    to,
-                    seq,
-                    ack,
-                    window,
-                };
-                let sent = self.release(kernel, segment, &payload, ends_message, fin);
+            GateCommand::Release(release) => {
+                let sent = self.release(kernel, &release);
                 match sent {
                     Ok(()) => self.counters.released_packets += 1,
                     // The client sends it again, and so do we then.
                     Err(error) => {
                         self.counters.failed_releases += 1;
-                        tracing::warn!(%error, cookie = to.cookie, "held bytes were not released yet");
+                        let cookie = release.to.cookie;
+                        tracing::warn!(%error, cookie, "held bytes were not released yet");
                     }
                 }
             }
@@ -196,9 +191,7 @@ impl Gate {
                 let told = self.refuse(to, request_seq, response_seq, message.as_deref());
                 self.counters.refused_connections += 1;
                 if let Err(error) = told {
-                    // Nothing of it passes in any case: the kernel holds it, and nobody will release it.
-                    self.counters.failed_refusals += 1;
-                    tracing::warn!(%error, cookie = to.cookie, "a refused connection could not be ended; what it sends stays held");
+                    self.refusal_failed(to.cookie, &error);
                 }
             }
         }
@@ -206,24 +199,17 @@ impl Gate {
     }
 
     /// Sends the bytes packet by packet, each until the gate has let it pass.
-    fn release(
-        &mut self,
-        kernel: &Kernel,
-        first: Released,
-        payload: &[u8],
-        ends_message: bool,
-        fin: bool,
-    ) -> Result<(), InjectError> {
-        let mut segment = first;
-        let mut rest = payload;
+    fn release(&mut self, kernel: &Kernel, release: &Release) -> Result<(), InjectError> {
+        let mut seq = release.seq;
+        let mut rest = release.payload.as_slice();
         loop {
             let (piece, behind) = rest.split_at(rest.len().min(PAYLOAD_BYTES_MAX));
             let last = behind.is_empty();
-            self.release_piece(kernel, segment, piece, last && ends_message, last && fin)?;
+            self.release_piece(kernel, release, seq, piece, last)?;
             if last {
                 return Ok(());
             }
-            segment.seq = segment.seq.wrapping_add(piece.len() as u32);
+            seq = seq.wrapping_add(piece.len() as u32);
             rest = behind;
         }
     }
@@ -234,23 +220,22 @@ impl Gate {
     fn release_piece(
         &mut self,
         kernel: &Kernel,
-        segment: Released,
+        release: &Release,
+        seq: u32,
         piece: &[u8],
-        ends_message: bool,
-        fin: bool,
+        last: bool,
     ) -> Result<(), InjectError> {
-        let Released {
-            to,
-            seq,
-            ack,
-            window,
-        } = segment;
+        let Release {
+            to, ack, window, ..
+        } = *release;
         let end = seq.wrapping_add(piece.len() as u32);
         for _ in 0..RELEASE_TRIES {
             let injector = self.injector(to)?;
-            match fin {
-                true => injector.end_to_server(to.ends, seq, ack, window, piece)?,
-                false => injector.to_server(to.ends, seq, ack, window, piece, ends_message)?,
+            if last && release.fin {
+                injector.end_to_server(to.ends, seq, ack, window, piece)?;
+            } else {
+                let resume = last && release.ends_message;
+                injector.to_server(to.ends, seq, ack, window, piece, resume)?;
             }
             if has_passed(kernel, to, end) {
                 break;
@@ -259,7 +244,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Tells the client, ends the connection at both sides.
+    /// Tells the client, and ends the connection at both sides: at once where there is nothing to tell.
     fn refuse(
         &mut self,
         to: Target,
@@ -267,14 +252,64 @@ impl Gate {
         response_seq: Option<u32>,
         message: Option<&[u8]>,
     ) -> Result<(), InjectError> {
-        let injector = self.injector(to)?;
+        let mut ending = Ending {
+            to,
+            request_seq,
+            response_seq,
+            due: Instant::now(),
+        };
         if let (Some(seq), Some(message)) = (response_seq, message) {
-            injector.to_client(to.ends, seq, request_seq, message, true)?;
+            let injector = self.injector(to)?;
+            injector.to_client(to.ends, seq, request_seq, message, false)?;
+            ending.response_seq = Some(seq.wrapping_add(message.len() as u32));
+            ending.due += READING;
+            self.endings.push_back(ending);
+            return Ok(());
+        }
+        self.end(ending)
+    }
+
+    /// Ends the connections whose clients have had the time to read why; those that had it not, too, where the gate
+    /// itself ends.
+    pub(super) fn end_refused(&mut self, all: bool) {
+        while let Some(ending) = self.endings.front()
+            && (all || ending.due <= Instant::now())
+        {
+            let Some(ending) = self.endings.pop_front() else {
+                return;
+            };
+            let cookie = ending.to.cookie;
+            if let Err(error) = self.end(ending) {
+                self.refusal_failed(cookie, &error);
+            }
+        }
+    }
+
+    /// How long the thread may sleep, milliseconds.
+    pub(super) fn idle_ms(&self, most: u16) -> u16 {
+        let Some(ending) = self.endings.front() else {
+            return most;
+        };
+        let left = ending.due.saturating_duration_since(Instant::now());
+        // Rounded up: not to wake just before.
+        u16::try_from(left.as_millis() + 1).map_or(most, |left| left.min(most))
+    }
+
+    fn end(&mut self, ending: Ending) -> Result<(), InjectError> {
+        let Ending {
+            to,
+            request_seq,
+            response_seq,
+            ..
+        } = ending;
+        let injector = self.injector(to)?;
+        if let Some(seq) = response_seq {
+            injector.to_client(to.ends, seq, request_seq, &[], true)?;
         }
         injector.rst_to_server(to.ends, request_seq)?;
         if let Some(seq) = response_seq {
-            let told = message.map_or(0, |message| message.len() as u32 + 1);
-            injector.rst_to_client(to.ends, seq.wrapping_add(told))?;
+            // The FIN counts as one.
+            injector.rst_to_client(to.ends, seq.wrapping_add(1))?;
         }
         let namespace = self.namespace(to);
         match destroy::destroy(namespace, to.ends, to.cookie) {
@@ -284,6 +319,12 @@ impl Gate {
             }
         }
         Ok(())
+    }
+
+    /// Nothing of it passes in any case: the kernel holds it, and nobody will release it.
+    fn refusal_failed(&mut self, cookie: u64, error: &InjectError) {
+        self.counters.failed_refusals += 1;
+        tracing::warn!(%error, cookie, "a refused connection could not be ended; what it sends stays held");
     }
 
     fn injector(&mut self, to: Target) -> Result<&mut Injector, InjectError> {
@@ -314,13 +355,13 @@ impl Gate {
     }
 }
 
-/// The header of what is released.
-#[derive(Clone, Copy)]
-struct Released {
+/// A refused connection whose client reads why.
+struct Ending {
     to: Target,
-    seq: u32,
-    ack: u32,
-    window: u16,
+    /// What the server's TCP, and the client's, expect next.
+    request_seq: u32,
+    response_seq: Option<u32>,
+    due: Instant,
 }
 
 /// Whether the gate has let everything before `end` pass.

@@ -125,12 +125,12 @@ mod tests {
     #[test]
     fn a_request_crosses_and_wakes() {
         let (queue, requests, wake, peer) = queue();
-        let asking = std::thread::spawn(move || queue.ask(&peer, Request::GateStatus));
+        let asking = std::thread::spawn(move || queue.ask(&peer, Request::Status));
         while wake.read().is_err() {
             std::thread::yield_now();
         }
         let queued = requests.next().unwrap();
-        assert_eq!(queued.request, Request::GateStatus);
+        assert_eq!(queued.request, Request::Status);
         assert_eq!(queued.peer.uid, 0);
         queued.answer(Reply::of(&7));
         assert_eq!(asking.join().unwrap(), Reply::Ok(7.into()));
@@ -148,14 +148,11 @@ mod tests {
     fn the_queue_is_bounded_and_a_thread_that_ended_answers() {
         let (queue, requests, _wake, peer) = queue();
         for _ in 0..WAITING_MAX {
-            queue.ask_within(&peer, Request::GateStatus, Duration::ZERO);
+            queue.ask_within(&peer, Request::Status, Duration::ZERO);
         }
-        let full = queue.ask_within(&peer, Request::GateStatus, Duration::ZERO);
+        let full = queue.ask_within(&peer, Request::Status, Duration::ZERO);
         assert!(matches!(full, Reply::Error(words) if words.contains("busy")));
         drop(requests);
-        assert!(matches!(
-            queue.ask(&peer, Request::GateStatus),
-            Reply::Error(_)
-        ));
+        assert!(matches!(queue.ask(&peer, Request::Status), Reply::Error(_)));
     }
 }

@@ -44,6 +44,27 @@ pub struct Refusing {
     pub flushed_bytes: u32,
 }
 
+impl Refusing {
+    /// A message is refused, and with it the connection.
+    pub fn message(number: u64, since: TimeNs, cause: Option<Cause>) -> Self {
+        Refusing {
+            number: Some(number),
+            since,
+            cause,
+            flushed_bytes: 0,
+        }
+    }
+
+    pub fn connection(since: TimeNs, cause: Option<Cause>) -> Self {
+        Refusing {
+            number: None,
+            since,
+            cause,
+            flushed_bytes: 0,
+        }
+    }
+}
+
 /// A message that waits for a person.
 #[derive(Debug)]
 pub struct Waiting {

@@ -12,7 +12,7 @@ use dbgov_common::gate::{FRAMED_STARTUP, GateState};
 use hashlink::LinkedHashMap;
 
 use connection::Connection;
-pub use gate::{GateCommand, Target};
+pub use gate::{GateCommand, Release, Target};
 pub use governed::Governed;
 
 use crate::capture::discover::existing::ExistingConnection;

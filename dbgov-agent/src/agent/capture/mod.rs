@@ -4,34 +4,32 @@
 //! hundred times a second under load, not once for each packet, and the kernel programs need not wake it (a ring
 //! buffer notifies only a reader that has caught up). Connects are read at once: their process may be gone soon.
 
+mod asked;
+mod connects;
+mod tick;
+
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use aya::maps::{MapData, RingBuf};
-use dbgov_common::{ConnState, ConnectInfo, REQUEST_CLASS_BYTES};
+use dbgov_common::{ConnState, REQUEST_CLASS_BYTES};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
+use self::connects::{client, connects};
 use super::gate::{Gate, Heart};
 use super::host::{Host, Report, Request};
 use super::policy::PolicyWatch;
-use super::status::{GateStatus, HookStatus, KernelStatus, PolicyStatus, Shared};
-use super::{AgentError, journal_status, shown_servers, stop_record};
+use super::status::{HookStatus, Shared};
+use super::{AgentError, shown_servers, stop_record};
 use crate::audit::JournalHandle;
-use crate::audit::record::{GapBlock, Kind, Record};
-use crate::capture::event::{self, Captured, Control};
+use crate::capture::event::{self, Captured};
 use crate::capture::kernel::{Kernel, Rings};
-use crate::clock::{Clock, boot_ns, unix_ns};
-use crate::config::PolicyMode;
-use crate::control::{self, Decided, Reply, Requests};
-use crate::gate::approvals::{ApprovalId, Approver, Decision};
-use crate::identity::{Resolver, Task};
-use crate::judge::Rulebook;
+use crate::clock::boot_ns;
+use crate::control::Requests;
+use crate::identity::Resolver;
 use crate::pipeline::{Command, Pipeline};
-use crate::policy::Policy;
-use crate::protocol::GapCause;
 
 /// Packet records read before the control ring and the clock get their turn.
 const DRAIN_RECORDS_MAX: usize = 4096;
@@ -47,8 +45,8 @@ const LARGE_RECORD_BYTES: usize = REQUEST_CLASS_BYTES[4];
 const BURST_NICE: i32 = -10;
 /// How long packets gather after a drain, milliseconds: the ring holds a second of them and more.
 const GATHER_MS: u16 = 10;
-/// Longest sleep when nothing passes, milliseconds: the period of the clock and the time-outs.
-const IDLE_MS: u16 = 250;
+/// Longest sleep when nothing passes, milliseconds. A result that comes late wakes nobody and is read then.
+const IDLE_MS: u16 = 100;
 const TICK: Duration = Duration::from_millis(250);
 /// How often sessions whose end no event told are looked for, where there can be any.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -138,6 +136,9 @@ impl Capture {
             self.reports(&mut state)?;
             self.asked()?;
             self.commands(&mut state)?;
+            if let Some(gate) = &mut self.gate {
+                gate.end_refused(false);
+            }
             if let Some(heart) = &mut self.heart {
                 heart.beat(&mut self.kernel)?;
             }
@@ -153,7 +154,11 @@ impl Capture {
                 return self.finish(&mut state);
             }
             match drained {
-                0 => state.woken = self.wait(true, IDLE_MS),
+                0 => {
+                    let gate = self.gate.as_ref();
+                    let idle_ms = gate.map_or(IDLE_MS, |gate| gate.idle_ms(IDLE_MS));
+                    state.woken = self.wait(true, idle_ms);
+                }
                 DRAIN_RECORDS_MAX => {}
                 _ if state.burst => {}
                 _ => state.woken = self.wait(false, GATHER_MS),
@@ -265,142 +270,6 @@ impl Capture {
         Ok(())
     }
 
-    /// Answers what the control socket was asked.
-    fn asked(&mut self) -> Result<(), AgentError> {
-        while let Some(queued) = self.requests.next() {
-            let approver = queued.peer.approver();
-            let reply = match &queued.request {
-                control::Request::Approvals => Reply::of(&self.pipeline.approvals(boot_ns())),
-                control::Request::Approve { id, reason } => {
-                    self.decide(id, Decision::Approve, approver, reason.clone())
-                }
-                control::Request::Deny { id, reason } => {
-                    self.decide(id, Decision::Deny, approver, reason.clone())
-                }
-                control::Request::GateOff => {
-                    let by = approver.to_string();
-                    self.gate_off(&by)?
-                }
-                control::Request::PolicyReload => {
-                    let by = approver.to_string();
-                    match self.policy.as_mut().map(PolicyWatch::read) {
-                        Some(read) => self.take_policy(read, Some(&by))?,
-                        None => Reply::error("this agent has no [policy]"),
-                    }
-                }
-                control::Request::GateStatus | control::Request::Status => {
-                    Reply::of(&self.shared.get())
-                }
-            };
-            queued.answer(reply);
-        }
-        Ok(())
-    }
-
-    fn decide(
-        &mut self,
-        id: &ApprovalId,
-        decision: Decision,
-        approver: Approver,
-        reason: Option<String>,
-    ) -> Reply {
-        match self
-            .pipeline
-            .decide(id, decision, approver, reason, boot_ns())
-        {
-            Ok(outcome) => Reply::of(&Decided::from(&outcome)),
-            Err(error) => Reply::error(error),
-        }
-    }
-
-    /// Puts a policy in force, or keeps the one that is; either way there is a record of it.
-    fn take_policy(
-        &mut self,
-        read: Result<Policy, String>,
-        by: Option<&str>,
-    ) -> Result<Reply, AgentError> {
-        let Some(watch) = &mut self.policy else {
-            return Ok(Reply::error("this agent has no [policy]"));
-        };
-        let policy = match read {
-            Ok(policy) => policy,
-            Err(why) => {
-                tracing::error!("the policy stays as it was: {why}");
-                let record = watch.record(Err(&why), by);
-                self.pipeline.recorder().push(record);
-                self.shared.update(|status| {
-                    if let Some(policy) = &mut status.policy {
-                        policy.refused = Some(why.clone());
-                    }
-                });
-                return Ok(Reply::Error(why));
-            }
-        };
-        watch.generation += 1;
-        let record = watch.record(Ok(&policy), by);
-        let generation = watch.generation;
-        if let Some(gate) = &mut self.gate {
-            gate.follow(&mut self.kernel, &policy)?;
-        }
-        self.pipeline.set_rulebook(Rulebook { policy, generation });
-        // The kernel takes it up before anybody is told.
-        if let Some(gate) = &mut self.gate {
-            for command in self.pipeline.take_commands() {
-                if let Command::Gate(command) = command {
-                    gate.run(&mut self.kernel, command)?;
-                }
-            }
-        }
-        self.pipeline.recorder().push(record);
-        self.tell_policy();
-        tracing::info!(generation, "policy in force");
-        Ok(Reply::of(&generation))
-    }
-
-    fn tell_policy(&self) {
-        let (Some(watch), Some(rulebook)) = (&self.policy, self.pipeline.rulebook()) else {
-            return;
-        };
-        let policy = PolicyStatus {
-            generation: rulebook.generation,
-            sha256: rulebook.policy.sha256.to_string(),
-            rules: rulebook.policy.rules.len() as u64,
-            mode: match self.gate {
-                Some(_) => watch.mode.name().to_owned(),
-                None => PolicyMode::Observe.name().to_owned(),
-            },
-            refused: None,
-        };
-        self.shared.update(|status| status.policy = Some(policy));
-    }
-
-    /// Takes the gate away; verdicts are recorded from here on, and nothing is held.
-    fn gate_off(&mut self, by: &str) -> Result<Reply, AgentError> {
-        if self.gate.take().is_none() {
-            return Ok(Reply::error(
-                "this agent holds nothing: its policy only observes",
-            ));
-        }
-        self.kernel.take_away()?;
-        self.heart = match self.lossless {
-            true => Some(Heart::lossless(&mut self.kernel)?),
-            false => None,
-        };
-        self.pipeline.gate_off(boot_ns());
-        if let Some(watch) = &mut self.policy {
-            watch.mode = PolicyMode::Observe;
-            let mut record = Record::new(Kind::Policy, unix_ns());
-            record.policy.insert("by", by.into());
-            record.policy.insert("event", "gate_off".into());
-            record.policy.insert("generation", watch.generation.into());
-            record.policy.insert("mode", watch.mode.name().into());
-            self.pipeline.recorder().push(record);
-        }
-        self.tell_policy();
-        tracing::warn!(by, "the gate was taken away: nothing is held any more");
-        Ok(Reply::of(&"off"))
-    }
-
     fn ready(&mut self) {
         self.tell_policy();
         let hooks = self
@@ -437,110 +306,6 @@ impl Capture {
         Ok(())
     }
 
-    fn tick(&mut self, state: &mut State) -> Result<(), AgentError> {
-        state.ticked = Instant::now();
-        let bursts = std::mem::take(&mut state.bursts);
-        favour(state, bursts);
-        if let Some(read) = self.policy.as_mut().and_then(PolicyWatch::poll) {
-            self.take_policy(read, None)?;
-        }
-        self.pipeline.set_clock(Clock::boot());
-        self.pipeline.tick(boot_ns());
-        self.kernel.flush_log();
-        let counters = self.kernel.counters();
-        self.losses(state, counters.ring_full);
-        // A lost event may have been the end of a connection; remembered until a sweep has looked.
-        let lossy = counters.ring_full > state.ring_full;
-        self.unattributed(state, counters.conns_full, counters.unparsed_packets);
-        if state.swept.elapsed() >= SWEEP && (lossy || self.pipeline.has_midstream()) {
-            state.swept = Instant::now();
-            state.ring_full = counters.ring_full;
-            self.host.request(Request::Existing);
-        }
-        let kernel = KernelStatus {
-            request_packets: counters.request_packets,
-            request_bytes: counters.request_bytes,
-            response_packets: counters.response_packets,
-            response_bytes: counters.response_bytes,
-            response_copied_bytes: counters.response_copied_bytes,
-            response_record_bytes: counters.response_record_bytes,
-            lost_segments: counters.ring_full,
-            lost_bytes: counters.ring_full_bytes,
-            control_lost: counters.control_ring_full,
-            connections_refused: counters.conns_full,
-            unparsed_packets: counters.unparsed_packets,
-            unframed: counters.unframed,
-            malformed_events: state.malformed,
-        };
-        let gate = self.gate.as_ref().map(|gate| GateStatus {
-            held_packets: counters.gate_held,
-            released_packets: counters.gate_released,
-            dropped_packets: counters.gate_dropped,
-            lock_missed: counters.gate_lock_missed,
-            down_passed: counters.gate_down_passed,
-            down_held: counters.gate_down_held,
-            refused_connections: gate.counters.refused_connections,
-            failed_releases: gate.counters.failed_releases,
-            failed_refusals: gate.counters.failed_refusals,
-            approvals_pending: self.pipeline.approvals(boot_ns()).len() as u64,
-        });
-        let journal = journal_status(&self.journal.stats());
-        let (sessions, connections) = (self.pipeline.sessions() as u64, self.pipeline.opened());
-        let statements = self.pipeline.recorder().statements;
-        self.shared.update(|status| {
-            status.kernel = kernel;
-            status.journal = journal;
-            (status.sessions, status.connections, status.statements) =
-                (sessions, connections, statements);
-            status.gate = gate;
-        });
-        Ok(())
-    }
-
-    /// A loss at the end of what a client sends has no event behind it that would tell it. The kernel's counts of one
-    /// tick are compared at a later one, when everything from before them has been read.
-    fn losses(&mut self, state: &mut State, ring_full: u64) {
-        if state.caught_up {
-            let now = boot_ns();
-            for (cookie, counted) in state.losses.drain(..) {
-                self.pipeline.lost(
-                    cookie,
-                    now,
-                    counted.request_lost_bytes,
-                    counted.response_lost_bytes,
-                );
-            }
-        }
-        if ring_full > state.lossy_records && state.losses.is_empty() {
-            state.lossy_records = ring_full;
-            let kernel = &self.kernel;
-            let counted = |cookie| kernel.connection(cookie).map(|counted| (cookie, counted));
-            state.losses = self.pipeline.cookies().filter_map(counted).collect();
-            state.caught_up = false;
-        }
-    }
-
-    /// Losses of no known connection are records too.
-    fn unattributed(&mut self, state: &mut State, conns_full: u64, unparsed: u64) {
-        let gaps = [
-            (conns_full - state.conns_full, GapCause::TableFull),
-            (unparsed - state.unparsed, GapCause::Unparsed),
-        ];
-        (state.conns_full, state.unparsed) = (conns_full, unparsed);
-        for (packets, cause) in gaps.into_iter().filter(|(packets, _)| *packets > 0) {
-            tracing::warn!(packets, cause = cause.name(), "packets were not followed");
-            let gap = GapBlock {
-                cause: cause.name(),
-                ..GapBlock::default()
-            };
-            let record = Record {
-                gap: Some(gap.into()),
-                ..Record::new(Kind::Gap, unix_ns())
-            };
-            self.pipeline.recorder().push(record);
-        }
-    }
-
     /// Whether the eventfd was raised.
     fn wait(&self, packets: bool, timeout_ms: u16) -> bool {
         let mut fds = vec![
@@ -571,6 +336,9 @@ impl Capture {
         }
         while self.packets(state)? == DRAIN_RECORDS_MAX {}
         self.commands(state)?;
+        if let Some(gate) = &mut self.gate {
+            gate.end_refused(true);
+        }
         let (opened, sessions) = (self.pipeline.opened(), self.pipeline.sessions());
         self.pipeline.stop(boot_ns(), stays);
         let statements = self.pipeline.recorder().statements;
@@ -585,55 +353,6 @@ impl Capture {
         }
         Ok(())
     }
-}
-
-/// Reads the control ring: who connects, and who begins to listen.
-fn connects(
-    control: &mut RingBuf<MapData>,
-    pipeline: &mut Pipeline,
-    host: &Host,
-    state: &mut State,
-) {
-    while let Some(item) = control.next() {
-        match event::control(&item) {
-            Ok(Control::Connect {
-                cookie, connect, ..
-            }) => connecting(pipeline, state, cookie, &connect),
-            Ok(Control::Listen { .. }) => host.request(Request::Servers),
-            // It has done its work: the thread is awake and reads the packets next.
-            Ok(Control::Wake { .. }) => {}
-            Err(error) => malformed(state, error),
-        }
-    }
-}
-
-/// Before a client's event is taken: its connect(2) is in the other ring by now and may have come after that was read.
-/// Where that ring was full, the client's own event has the same facts, only later.
-fn client(
-    control: &mut RingBuf<MapData>,
-    pipeline: &mut Pipeline,
-    host: &Host,
-    state: &mut State,
-    (cookie, connect): (u64, Option<ConnectInfo>),
-) {
-    connects(control, pipeline, host, state);
-    if let Some(connect) = connect
-        && !pipeline.is_connecting(cookie)
-    {
-        connecting(pipeline, state, cookie, &connect);
-    }
-}
-
-fn connecting(pipeline: &mut Pipeline, state: &mut State, cookie: u64, connect: &ConnectInfo) {
-    let (comm, at) = (comm(&connect.comm), connect.time_boot_ns);
-    let task = Task {
-        pid: connect.pid,
-        uid: connect.uid,
-        comm: &comm,
-        cgroup_id: connect.cgroup_id,
-        at,
-    };
-    pipeline.connecting(cookie, state.resolver.resolve(&task), at);
 }
 
 /// Favours this thread, and only it, or no longer.
@@ -653,11 +372,6 @@ fn favour(state: &mut State, favoured: bool) {
 fn malformed(state: &mut State, error: event::EventError) {
     state.malformed += 1;
     tracing::error!(%error, "a record of the kernel programs cannot be read; please report this");
-}
-
-fn comm(bytes: &[u8; 16]) -> String {
-    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 fn sorted(ports: impl IntoIterator<Item = u16>) -> Vec<u16> {
