@@ -12,8 +12,9 @@ use aya_ebpf::{
 use dbgov_common::{
     ConnState, FLAG_HELD, FLAG_RELEASED, Header, REQUEST_CHUNKS_MAX, REQUEST_CLASS_BYTES, conn,
     gate::{
-        AUTOMATON_HIT, AUTOMATON_START, CLASS_PASS, CLASS_TRIGGER, FRAMED_NOT, FRAMED_STARTUP,
-        FRAMED_TYPED, GATE_AHEAD_MAX, GateConfig, GateControl, GateState, MARK_RESUME,
+        AUTOMATON_HIT, AUTOMATON_START, CLASS_PASS, CLASS_STRICT, CLASS_TRIGGER, FRAMED_NOT,
+        FRAMED_STARTUP, FRAMED_TYPED, GATE_AHEAD_MAX, GateConfig, GateControl, GateState,
+        MARK_RESUME,
     },
 };
 
@@ -133,10 +134,6 @@ pub fn gated<L: Loops>(
     config: &GateConfig,
     sk: *mut bpf_sock,
 ) -> Option<bool> {
-    if conn.mode >= conn::MODE_OPAQUE {
-        // Not a server's, or encrypted: nothing to look at.
-        return None;
-    }
     // SAFETY: context access.
     let mark = unsafe { (*ctx.skb.skb).mark };
     let marked = config.enforcing != 0 && config.mark != 0 && mark & !MARK_RESUME == config.mark;
@@ -144,6 +141,13 @@ pub fn gated<L: Loops>(
     let down = down(config);
     let open = down && config.closed == 0;
     let mut class = control.class;
+    if conn.mode >= conn::MODE_OPAQUE {
+        // Encrypted, or no server's: there are no words to look for. Whether it may go on is the agent's to say.
+        if class == CLASS_PASS || config.enforcing == 0 {
+            return None;
+        }
+        class = CLASS_STRICT;
+    }
     if config.enforcing == 0 || open || packet.flags & TCP_RST != 0 {
         if config.enforcing != 0 && open && class != CLASS_PASS {
             count(|c| c.gate_down_passed += 1);

@@ -124,6 +124,31 @@ fn a_rejected_statement_fails_and_the_connection_lives_on() -> Result<()> {
 }
 
 #[test]
+fn an_encrypted_session_that_may_go_on_does_not_notice() -> Result<()> {
+    let server = Server::start(&Options {
+        tls: true,
+        ..Options::default()
+    })?;
+    // Everything is held until it is known that nothing can be read.
+    let mut agent = Agent::start(Config::watching(&[&server]).policy(
+        "opaque = \"allow\"\nunparsed = \"deny\"\n[[rule]]\nname = \"no-drop\"\naction = \"reset\"\nverbs = [\"drop\"]\n",
+    ))?;
+    let target = server.target("127.0.0.1");
+    for _ in 0..20 {
+        let output = psql(&target)?
+            .envs(target.environment())
+            .env("PGSSLMODE", "require")
+            .args(["-X", "-A", "-t", "-c"])
+            .arg("SELECT length(repeat('x', 100000))")
+            .arg("-c")
+            .arg(format!("SELECT length('{}')", "y".repeat(100_000)))
+            .output()?;
+        assert_eq!(text(&output), "100000\n100000\n");
+    }
+    agent.stop()
+}
+
+#[test]
 fn an_encrypted_session_that_is_refused_is_recorded_with_its_verdict() -> Result<()> {
     let server = Server::start(&Options {
         tls: true,

@@ -5,7 +5,7 @@ mod segment;
 #[path = "gate_kernel/stand.rs"]
 mod stand;
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -113,6 +113,31 @@ fn a_strict_connection_waits_for_each_packet() -> Result<()> {
         all.extend(text.bytes());
         conn.expect(&all)?;
     }
+    Ok(())
+}
+
+#[test]
+fn an_encrypted_session_waits_until_the_agent_lets_it_go_on() -> Result<()> {
+    const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+    let mut stand = Stand::new(CLASS_TRIGGER)?;
+    let mut conn = stand.connect()?;
+    conn.send(&SSL_REQUEST)?;
+    conn.expect(&SSL_REQUEST)?;
+    conn.server.write_all(b"S")?;
+    let mut answer = [0];
+    conn.client.read_exact(&mut answer)?;
+    // There is no word in it, as there never will be.
+    let hello = b"\x16\x03\x01 client hello";
+    conn.send(hello)?;
+    let (seq, _) = stand.wait_held(&mut conn, hello)?;
+    assert_eq!(conn.received()?, SSL_REQUEST);
+    stand.control(&conn, CLASS_PASS, 1)?;
+    stand.release(&conn, seq, hello, true)?;
+    let mut all = [&SSL_REQUEST[..], hello].concat();
+    conn.expect(&all)?;
+    conn.send(b"drop")?;
+    all.extend(b"drop");
+    conn.expect(&all)?;
     Ok(())
 }
 
