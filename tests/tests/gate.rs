@@ -99,6 +99,23 @@ fn a_denied_statement_ends_the_connection_and_says_why() -> Result<()> {
     Ok(())
 }
 
+/// A client that reads all there is before it looks at any of it, and tells of the end where it finds both.
+#[test]
+fn a_client_has_time_to_read_why_before_the_end() -> Result<()> {
+    let (server, mut agent) = start()?;
+    let address = format!("host=127.0.0.1 port={} user=postgres", server.port());
+    for _ in 0..20 {
+        let mut client = postgres::Client::connect(&address, postgres::NoTls)?;
+        let error = client.batch_execute("DROP TABLE t").expect_err("denied");
+        let told = error.as_db_error().map(postgres::error::DbError::message);
+        assert!(
+            told.is_some_and(|said| said.contains("no-destructive-ddl")),
+            "{told:?}"
+        );
+    }
+    agent.stop()
+}
+
 #[test]
 fn a_rejected_statement_fails_and_the_connection_lives_on() -> Result<()> {
     let (server, mut agent) = start()?;
