@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use dbgov_common::{
-    ConnState, FLAG_HELD, FLAG_RELEASED, Header, REQUEST_CHUNKS_MAX, REQUEST_CLASS_BYTES, conn,
+    ConnState, FLAG_HELD, FLAG_RELEASED, Header, REQUEST_CLASS_BYTES, conn,
     gate::{
         AUTOMATON_HIT, AUTOMATON_START, CLASS_PASS, CLASS_STRICT, CLASS_TRIGGER, FRAMED_NOT,
         FRAMED_STARTUP, FRAMED_TYPED, GATE_AHEAD_MAX, GateConfig, GateControl, GateState,
@@ -20,6 +20,7 @@ use dbgov_common::{
 
 use crate::{
     bound::forgotten,
+    chunks::Chunks,
     counters::count,
     frames::{Frames, before},
     ingress::{add, finished, header_of, lose, put},
@@ -287,7 +288,7 @@ impl Gated<'_> {
         self.header.seq_end = self.packet.window.into();
         // Not `gate.passed`: what TCP dropped behind the gate it still wants.
         self.header.passed = rcv_nxt;
-        let copied = self.copy();
+        let copied = self.copy::<L>();
         let copied = self.forget(copied);
         self.header.seq = self.packet.seq;
         if verdict == HOLD {
@@ -429,49 +430,42 @@ impl Gated<'_> {
 
     /// Copies the payload: all of it or nothing, but for packets above [`WHOLE_BYTES`]. The bytes that were copied.
     #[inline(always)]
-    fn copy(&mut self) -> u32 {
+    fn copy<L: Loops>(&mut self) -> u32 {
         let bytes = self.packet.bytes();
         if bytes == 0 || self.lossless != 0 && nearly_full() {
             return 0;
         }
         let whole = if bytes <= REQUEST_CLASS_BYTES[0] as u32 {
-            self.put::<{ REQUEST_CLASS_BYTES[0] }>(0, bytes)
+            self.put::<{ REQUEST_CLASS_BYTES[0] }>(bytes)
         } else if bytes <= REQUEST_CLASS_BYTES[1] as u32 {
-            self.put::<{ REQUEST_CLASS_BYTES[1] }>(0, bytes)
+            self.put::<{ REQUEST_CLASS_BYTES[1] }>(bytes)
         } else if bytes <= REQUEST_CLASS_BYTES[2] as u32 {
-            self.put::<{ REQUEST_CLASS_BYTES[2] }>(0, bytes)
+            self.put::<{ REQUEST_CLASS_BYTES[2] }>(bytes)
         } else if bytes <= REQUEST_CLASS_BYTES[3] as u32 {
-            self.put::<{ REQUEST_CLASS_BYTES[3] }>(0, bytes)
+            self.put::<{ REQUEST_CLASS_BYTES[3] }>(bytes)
         } else if bytes <= WHOLE_BYTES as u32 {
-            self.put::<WHOLE_BYTES>(0, bytes)
+            self.put::<WHOLE_BYTES>(bytes)
         } else {
-            return self.copy_in_chunks(bytes);
+            return L::chunks(&mut Chunks {
+                skb: self.ctx.skb.skb,
+                conn: self.conn,
+                header: self.header,
+                at: self.packet.payload_at,
+                end: self.packet.end,
+            });
         };
         if whole { bytes } else { 0 }
     }
 
     #[inline(always)]
-    fn copy_in_chunks(&mut self, bytes: u32) -> u32 {
-        const CHUNK: u32 = REQUEST_CLASS_BYTES[3] as u32;
-        for index in 0..REQUEST_CHUNKS_MAX {
-            let offset = index * CHUNK;
-            if offset >= bytes {
-                return bytes;
-            }
-            let left = bytes - offset;
-            self.header.seq = self.packet.seq.wrapping_add(offset);
-            let chunk = if left < CHUNK { left } else { CHUNK };
-            if !self.put::<{ REQUEST_CLASS_BYTES[3] }>(offset, chunk) {
-                return offset;
-            }
-        }
-        REQUEST_CHUNKS_MAX * CHUNK
-    }
-
-    #[inline(always)]
-    fn put<const N: usize>(&self, offset: u32, bytes: u32) -> bool {
-        let at = self.packet.payload_at + offset;
-        put::<N>(self.ctx, at, bytes, &self.header, self.conn)
+    fn put<const N: usize>(&self, bytes: u32) -> bool {
+        put::<N>(
+            self.ctx,
+            self.packet.payload_at,
+            bytes,
+            &self.header,
+            self.conn,
+        )
     }
 }
 

@@ -15,18 +15,19 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use dbgov_common::{
-    ConnState, FLAG_HELD, FLAG_RST, Header, KIND_FIN, KIND_LISTENER_REQUEST, KIND_REQUEST,
-    KIND_SEEN, ListenerSegment, Opened, REQUEST_CHUNKS_MAX, REQUEST_CLASS_BYTES, conn,
+    ConnState, FLAG_RST, Header, KIND_FIN, KIND_LISTENER_REQUEST, KIND_REQUEST, KIND_SEEN,
+    ListenerSegment, Opened, REQUEST_CLASS_BYTES, conn,
 };
 
 use crate::{
     bound::length,
+    chunks::Chunks,
     counters::count,
     gate,
     loops::{Loops, Ungated, WithHelper},
     maps::{CONNS, PACKETS, governed, skb_has_netns_cookie},
     packet::{Packet, Parsed, TCP_FIN, TCP_RST, TCP_URG, parse, tuple},
-    ring::{QUIETLY, filling, wake},
+    ring::{filling, quietly_if_held, wake},
 };
 
 const BPF_NOEXIST: u64 = 1;
@@ -108,7 +109,7 @@ fn ingress<L: Loops>(ctx: &SkBuffContext) -> bool {
     {
         return passes;
     }
-    request(ctx, &packet, cookie, state);
+    request::<L>(ctx, &packet, cookie, state);
     true
 }
 
@@ -183,7 +184,7 @@ pub fn state_of(
 
 /// Records the packet as one that passes.
 #[inline(always)]
-fn request(ctx: &SkBuffContext, packet: &Packet, cookie: u64, state: &mut ConnState) {
+fn request<L: Loops>(ctx: &SkBuffContext, packet: &Packet, cookie: u64, state: &mut ConnState) {
     let bytes = packet.end - packet.payload_at;
     add(&mut state.request_bytes, u64::from(bytes));
     if state.mode >= conn::MODE_OPAQUE {
@@ -192,9 +193,9 @@ fn request(ctx: &SkBuffContext, packet: &Packet, cookie: u64, state: &mut ConnSt
     if bytes == 0 && packet.flags & (TCP_FIN | TCP_RST) == 0 {
         return;
     }
-    let mut header = header_of(packet, cookie);
+    let header = header_of(packet, cookie);
     if bytes > 0 {
-        copy(ctx, packet, &mut header, state);
+        copy::<L>(ctx, packet, &header, state);
     }
     if packet.flags & (TCP_FIN | TCP_RST) != 0 {
         finished(packet, &header, 0);
@@ -243,7 +244,7 @@ pub fn finished(packet: &Packet, header: &Header, flags: u8) {
 
 /// Copies the payload, into one record where one holds it.
 #[inline(always)]
-fn copy(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: &mut ConnState) {
+fn copy<L: Loops>(ctx: &SkBuffContext, packet: &Packet, header: &Header, state: &mut ConnState) {
     let (at, bytes) = (packet.payload_at, packet.end - packet.payload_at);
     if bytes <= REQUEST_CLASS_BYTES[0] as u32 {
         chunk::<{ REQUEST_CLASS_BYTES[0] }>(ctx, at, bytes, header, state);
@@ -254,40 +255,31 @@ fn copy(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: &mut C
     } else if bytes <= REQUEST_CLASS_BYTES[3] as u32 {
         chunk::<{ REQUEST_CLASS_BYTES[3] }>(ctx, at, bytes, header, state);
     } else {
-        copy_large(ctx, packet, header, state);
+        copy_large::<L>(ctx, packet, header, state);
     }
 }
 
-/// In records of 16 KiB. Nothing is summed up on the way: each sum would be another state to the verifier.
+/// In several records, up to the first for which the ring has no room.
 #[inline(always)]
-fn copy_large(ctx: &SkBuffContext, packet: &Packet, header: &mut Header, state: &mut ConnState) {
-    const CLASS: usize = REQUEST_CLASS_BYTES[4];
-    for index in 0..REQUEST_CHUNKS_MAX {
-        let offset = index * CLASS as u32;
-        let at = packet.payload_at + offset;
-        if at >= packet.end {
-            break;
-        }
-        let left = packet.end - at;
-        header.seq = packet.seq.wrapping_add(offset);
-        chunk::<CLASS>(
-            ctx,
-            at,
-            if left < CLASS as u32 {
-                left
-            } else {
-                CLASS as u32
-            },
-            header,
-            state,
-        );
-    }
+fn copy_large<L: Loops>(
+    ctx: &SkBuffContext,
+    packet: &Packet,
+    header: &Header,
+    state: &mut ConnState,
+) {
     if filling() {
         wake(header);
     }
-    let beyond = packet.payload_at + REQUEST_CHUNKS_MAX * CLASS as u32;
-    if beyond < packet.end {
-        lose(state, packet.end - beyond);
+    let bytes = packet.bytes();
+    let copied = L::chunks(&mut Chunks {
+        skb: ctx.skb.skb,
+        conn: state,
+        header: *header,
+        at: packet.payload_at,
+        end: packet.end,
+    });
+    if copied < bytes {
+        lose(state, bytes - copied);
     }
 }
 
@@ -339,12 +331,7 @@ pub fn put<const N: usize>(
         record.discard(0);
         return false;
     }
-    // What is held is told by a record of its own, when the gate is done with it.
-    record.submit(if header.flags & FLAG_HELD != 0 {
-        QUIETLY
-    } else {
-        0
-    });
+    record.submit(quietly_if_held(header.flags));
     true
 }
 

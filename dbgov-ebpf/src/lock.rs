@@ -6,26 +6,15 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop};
 use dbgov_common::gate::GateState;
 
-/// Tries to get the lock at once, some microseconds. Who holds it looks at a packet meanwhile; ingress runs with bottom
+/// Tries to get the lock at once, less than a microsecond. Who holds it looks at a packet meanwhile; ingress runs with bottom
 /// halves disabled, so that only a hardware interrupt, or the host of a virtual machine, can keep him from that.
-const TRIES: u32 = 2048;
+const TRIES: u32 = 128;
 
 /// What is waited for a lock at the most, nanoseconds. A packet that does not get it is dropped, and the client sends it
 /// again after 200 ms and more: to wait is cheaper, even while the holder's virtual CPU does not run.
 const PATIENCE_NS: u64 = 3_000_000;
 /// Steps of the wait: more than fit into the time.
 const STEPS_MAX: u32 = 1 << 20;
-
-/// `gate` is an entry of GATES.
-#[inline(always)]
-pub fn lock(gate: *mut GateState) -> bool {
-    for _ in 0..TRIES {
-        if taken(gate) {
-            return true;
-        }
-    }
-    false
-}
 
 #[inline(always)]
 fn taken(gate: *mut GateState) -> bool {
@@ -41,11 +30,13 @@ struct Wait {
     taken: u64,
 }
 
-/// As [`lock`], and waits for it (bpf_loop, Linux 5.17).
+/// `gate` is an entry of GATES. Waits by bpf_loop (Linux 5.17).
 #[inline(always)]
-pub fn lock_patiently(gate: *mut GateState) -> bool {
-    if lock(gate) {
-        return true;
+pub fn lock(gate: *mut GateState) -> bool {
+    for _ in 0..TRIES {
+        if taken(gate) {
+            return true;
+        }
     }
     let mut wait = Wait {
         gate,
@@ -62,7 +53,7 @@ pub fn lock_patiently(gate: *mut GateState) -> bool {
 }
 
 unsafe extern "C" fn step(_index: u32, wait: *mut c_void) -> i64 {
-    // SAFETY: the pointer `lock_patiently` passed.
+    // SAFETY: the pointer `lock` passed.
     let wait = unsafe { &mut *wait.cast::<Wait>() };
     if taken(wait.gate) {
         wait.taken = 1;

@@ -3,6 +3,7 @@
 use dbgov_common::gate::{AUTOMATON_HIT, GateState};
 
 use crate::{
+    chunks::{self, Chunks},
     frames::{self, Frames},
     lock,
     scan::{self, Scan},
@@ -14,9 +15,11 @@ pub trait Loops {
     const GATE: bool = true;
     /// [`scan::with_helper`].
     fn scan(scan: &mut Scan) -> u16;
+    /// [`chunks::with_helper`].
+    fn chunks(chunks: &mut Chunks) -> u32;
     /// [`frames::with_helper`].
     fn frames(frames: &mut Frames);
-    /// [`lock::lock_patiently`].
+    /// [`lock::lock`].
     fn lock(gate: *mut GateState) -> bool;
 }
 
@@ -30,12 +33,16 @@ impl Loops for WithHelper {
         scan::with_helper(scan)
     }
     #[inline(always)]
+    fn chunks(chunks: &mut Chunks) -> u32 {
+        chunks::with_helper(chunks)
+    }
+    #[inline(always)]
     fn frames(frames: &mut Frames) {
         frames::with_helper(frames);
     }
     #[inline(always)]
     fn lock(gate: *mut GateState) -> bool {
-        lock::lock_patiently(gate)
+        lock::lock(gate)
     }
 }
 
@@ -46,9 +53,13 @@ impl Loops for Ungated {
         AUTOMATON_HIT
     }
     #[inline(always)]
+    fn chunks(chunks: &mut Chunks) -> u32 {
+        chunks::bounded(chunks)
+    }
+    #[inline(always)]
     fn frames(_frames: &mut Frames) {}
     #[inline(always)]
-    fn lock(gate: *mut GateState) -> bool {
-        lock::lock(gate)
+    fn lock(_gate: *mut GateState) -> bool {
+        false
     }
 }

@@ -19,6 +19,7 @@
 
 mod baseline;
 mod bound;
+mod chunks;
 mod connect;
 mod counters;
 mod egress;

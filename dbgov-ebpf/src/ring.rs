@@ -3,7 +3,7 @@
 //! `bpf_ringbuf_commit`).
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE};
-use dbgov_common::{Header, KIND_WAKE};
+use dbgov_common::{FLAG_HELD, Header, KIND_WAKE};
 
 use crate::maps::{CONTROL, PACKETS};
 
@@ -12,6 +12,13 @@ const FILLING_BYTES: u64 = 256 << 10;
 
 /// Flag for a record that the agent finds when it next looks, because something else wakes it or nothing has to.
 pub const QUIETLY: u64 = BPF_RB_NO_WAKEUP as u64;
+
+/// Flag for the record of a request: what is held is told by a record of its own, when the gate is done with it. No
+/// branch: the verifier would follow both ways for each of many records.
+#[inline(always)]
+pub fn quietly_if_held(flags: u8) -> u64 {
+    u64::from(flags & FLAG_HELD) / (FLAG_HELD as u64 / QUIETLY)
+}
 
 /// Bytes of the packet ring that wait for the agent, and all it has.
 #[inline(always)]

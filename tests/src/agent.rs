@@ -15,7 +15,8 @@ use crate::process::{self, Place};
 use crate::scratch::{Scratch, unique};
 use crate::{target_dir, wait_for};
 
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// On an emulated processor the verifier alone takes 20 s.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Draining includes writing out a journal that lags under load.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of the agent's last words a failure shows.

@@ -13,7 +13,7 @@ use crate::audit::live::Renderer;
 /// Batches of lines that may wait for the terminal, a quarter of a megabyte each at the most (the journal's
 /// `FLUSH_BYTES_MAX` and one line); beyond, lines are left out of the display (never of the journal) and the display says
 /// how many.
-const BATCHES_MAX: usize = 32;
+const BATCHES_MAX: usize = 16;
 
 /// What `run` shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

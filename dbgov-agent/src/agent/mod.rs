@@ -145,6 +145,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     };
     let shared = Arc::new(Shared::new(Status::starting(&node, config.ports())));
     journal.send(notes).map_err(|_| AgentError::WriterEnded)?;
+    pipeline.recorder().journal = Some(journal);
 
     let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
         .map_err(|e| AgentError::Os("make an eventfd", e.into()))?;
@@ -157,7 +158,6 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         kernel,
         rings,
         pipeline,
-        journal,
         gate,
         heart,
         lossless,

@@ -34,7 +34,7 @@ mod jcs;
 #[cfg(test)]
 mod journal_model;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 mod storage_fake;
 

@@ -48,7 +48,7 @@ pub(super) fn identity() -> Identity {
     }
 }
 
-pub(super) fn statement(text: &str) -> Record {
+pub(crate) fn statement(text: &str) -> Record {
     let mut record = Record::new(Kind::Statement, TIME_UNIX_NS);
     record.identity = Some(Rendered::new(&identity()).unwrap());
     record.session = Some(Rendered::new(&session()).unwrap());

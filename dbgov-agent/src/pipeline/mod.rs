@@ -28,6 +28,8 @@ use crate::protocol::{Direction, Event, GapCause, TimeNs};
 use crate::session::{Recorder, Session};
 use crate::stream::{Reassembler, Start};
 
+/// Events for which memory is kept; what is given up at once may be a hundred thousand.
+const EVENTS_KEPT: usize = 1024;
 /// Request packets that came before their connection opened: a handful, for the microseconds between the two events.
 const FIRST_REQUESTS_MAX: usize = 256;
 /// How long such a packet waits.
@@ -505,6 +507,7 @@ impl Pipeline {
             connection
                 .session
                 .record(&mut self.events, &mut self.recorder);
+            self.events.shrink_to(EVENTS_KEPT);
         }
         self.gate(cookie);
     }

@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// Fetch the newest packages of each kernel instead of those of an earlier run
     #[arg(long)]
     refresh: bool,
+    /// Try this agent; none is built
+    #[arg(long)]
+    agent: Option<PathBuf>,
 }
 
 /// A kernel to try, and who ships it.
@@ -99,7 +102,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     );
     shell::need_root("a guest's files keep their owners, so it")?;
     setup::provide(&[Part::Kernel, Part::Postgres, Part::Emulator])?;
-    let agent = build::everything(true)?;
+    let agent = match &args.agent {
+        Some(agent) => agent.clone(),
+        None => build::everything(true)?,
+    };
     let base = image::base(&agent)?;
     const ALL: &[Release] = &RELEASES;
     let all: Vec<&Release> = ALL.iter().collect();

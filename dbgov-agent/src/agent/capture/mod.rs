@@ -23,7 +23,6 @@ use super::host::{Host, Report, Request};
 use super::policy::PolicyWatch;
 use super::status::{HookStatus, Shared};
 use super::{AgentError, shown_servers, stop_record};
-use crate::audit::JournalHandle;
 use crate::capture::event::{self, Captured};
 use crate::capture::kernel::{Kernel, Rings};
 use crate::clock::boot_ns;
@@ -33,8 +32,6 @@ use crate::pipeline::{Command, Pipeline};
 
 /// Packet records read before the control ring and the clock get their turn.
 const DRAIN_RECORDS_MAX: usize = 4096;
-/// Records that wait to be made JSON of: few enough to be in the processor's nearest cache still.
-const RECORDS_MAX: usize = 32;
 /// A drain of so many bytes is a burst: it is followed by the next at once, and the thread is favoured until a tick has
 /// passed without one. At the speed of the loopback the ring would be full in some ten milliseconds. Statements of
 /// everyday size stay far below: 60,000 a second are some 150 KiB a drain.
@@ -55,7 +52,6 @@ pub(super) struct Capture {
     pub kernel: Kernel,
     pub rings: Rings,
     pub pipeline: Pipeline,
-    pub journal: JournalHandle,
     /// Where a policy is enforced.
     pub gate: Option<Gate>,
     /// Where the kernel must know that the agent is alive.
@@ -210,19 +206,13 @@ impl Capture {
             if let Some(heart) = &mut self.heart {
                 heart.beat(&mut self.kernel)?;
             }
-            if self.pipeline.recorder().waiting() >= RECORDS_MAX {
-                self.journal
-                    .add(self.pipeline.recorder().take())
-                    .map_err(|_| AgentError::WriterEnded)?;
-            }
         }
         Ok(DRAIN_RECORDS_MAX)
     }
 
     fn send(&mut self) -> Result<(), AgentError> {
-        self.journal
-            .send(self.pipeline.recorder().take())
-            .map_err(|_| AgentError::WriterEnded)
+        let recorder = self.pipeline.recorder();
+        recorder.send().map_err(|_| AgentError::WriterEnded)
     }
 
     fn reports(&mut self, state: &mut State) -> Result<(), AgentError> {
@@ -346,8 +336,10 @@ impl Capture {
         self.pipeline.recorder().push(record);
         self.send()?;
         self.shared.update(|status| status.ready = false);
-        let stats = self.journal.close();
-        tracing::info!(records = stats.records, dropped = stats.dropped, "stopped");
+        if let Some(journal) = self.pipeline.recorder().journal.take() {
+            let stats = journal.close();
+            tracing::info!(records = stats.records, dropped = stats.dropped, "stopped");
+        }
         if stays {
             self.kernel.leave();
         }

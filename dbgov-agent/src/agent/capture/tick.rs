@@ -7,6 +7,7 @@ use crate::agent::host::Request;
 use crate::agent::policy::PolicyWatch;
 use crate::agent::status::{GateStatus, KernelStatus};
 use crate::agent::{AgentError, journal_status};
+use crate::audit::JournalHandle;
 use crate::audit::record::{GapBlock, Kind, Record};
 use crate::clock::{Clock, boot_ns, unix_ns};
 use crate::protocol::GapCause;
@@ -59,7 +60,8 @@ impl Capture {
             failed_refusals: gate.counters.failed_refusals,
             approvals_pending: self.pipeline.approvals(boot_ns()).len() as u64,
         });
-        let journal = journal_status(&self.journal.stats());
+        let journal = self.pipeline.recorder().journal.as_ref();
+        let journal = journal_status(&journal.map(JournalHandle::stats).unwrap_or_default());
         let (sessions, connections) = (self.pipeline.sessions() as u64, self.pipeline.opened());
         let statements = self.pipeline.recorder().statements;
         self.shared.update(|status| {

@@ -1,6 +1,7 @@
 //! The object into the kernel: maps made or adopted, programs verified.
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use aya::maps::{MapData, ProgramArray};
 use aya::programs::{CgroupSkb, CgroupSockAddr, ProgramError, SockOps};
@@ -103,15 +104,27 @@ pub(super) fn hooks() -> [(&'static str, &'static str); 5] {
 pub(super) fn programs(ebpf: &mut Ebpf) -> Result<(), KernelError> {
     for name in ["dbgov_connect4", "dbgov_connect6"] {
         let program: &mut CgroupSockAddr = program(ebpf, name)?;
-        program.load().map_err(|e| error(name, e))?;
+        verified(name, || program.load())?;
     }
     let name = sock_ops();
     let program_of: &mut SockOps = program(ebpf, name)?;
-    program_of.load().map_err(|e| error(name, e))?;
+    verified(name, || program_of.load())?;
     for name in [egress_walk(), egress(), ingress()] {
         let program: &mut CgroupSkb = program(ebpf, name)?;
-        program.load().map_err(|e| error(name, e))?;
+        verified(name, || program.load())?;
     }
+    Ok(())
+}
+
+/// Loads one; most of the agent's start is the verifier's time.
+fn verified(
+    name: &'static str,
+    load: impl FnOnce() -> Result<(), ProgramError>,
+) -> Result<(), KernelError> {
+    let begun = Instant::now();
+    load().map_err(|e| error(name, e))?;
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(program = name, ms, "loaded");
     Ok(())
 }
 
