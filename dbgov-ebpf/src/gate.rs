@@ -28,7 +28,7 @@ use crate::{
     loops::Loops,
     maps::{AUTOMATA, GATE_CONFIG, GATE_CONTROL, GATES, HEARTBEAT, PACKETS},
     packet::{Packet, TCP_FIN, TCP_RST, TCP_URG},
-    ring::{QUIETLY, nearly_full, wake},
+    ring::{QUIETLY, filling, nearly_full, wake},
     scan::Scan,
 };
 
@@ -309,6 +309,9 @@ impl Gated<'_> {
                 self.advance::<L>(gate);
                 gate.seen = gate.passed;
             }
+        }
+        if bytes > REQUEST_CLASS_BYTES[2] as u32 && filling() {
+            self.wakes = 1;
         }
         if self.packet.flags & (TCP_FIN | TCP_RST) != 0 && copied == bytes {
             finished(&self.packet, &self.header, self.header.flags);

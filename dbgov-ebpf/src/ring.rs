@@ -29,14 +29,6 @@ fn ring() -> (u64, u64) {
     )
 }
 
-/// Flag for the record of a response: the request before has woken the agent, and a result that comes late can wait for
-/// its next look, while there is room.
-#[inline(always)]
-pub fn quietly_with_room() -> u64 {
-    let (filled, size) = ring();
-    if filled < size / 8 { QUIETLY } else { 0 }
-}
-
 /// The packet ring has just been filled to an eighth: the agent is to read it now.
 #[inline(always)]
 pub fn filling() -> bool {

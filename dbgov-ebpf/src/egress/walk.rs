@@ -22,7 +22,6 @@ use crate::{
     counters::count,
     maps::{CONNS, EGRESS, PACKETS},
     packet::{Packet, Parsed, parse},
-    ring::quietly_with_room,
 };
 
 #[inline(always)]
@@ -121,7 +120,7 @@ fn walk(
             lost_bytes: state.response_lost_bytes,
         };
     }
-    record.submit(quietly_with_room());
+    record.submit(0);
     state.flags = 0;
     if valid == 0 {
         // The record accounts for what came before the message that is none.

@@ -42,8 +42,8 @@ const LARGE_RECORD_BYTES: usize = REQUEST_CLASS_BYTES[4];
 const BURST_NICE: i32 = -10;
 /// How long packets gather after a drain, milliseconds: the ring holds a second of them and more.
 const GATHER_MS: u16 = 10;
-/// Longest sleep when nothing passes, milliseconds. A result that comes late wakes nobody and is read then.
-const IDLE_MS: u16 = 100;
+/// Longest sleep when nothing passes, milliseconds.
+const IDLE_MS: u16 = 250;
 const TICK: Duration = Duration::from_millis(250);
 /// How often sessions whose end no event told are looked for, where there can be any.
 const SWEEP: Duration = Duration::from_secs(10);
