@@ -36,6 +36,7 @@ pub enum ConfigError {
 pub struct Config {
     pub agent: AgentConfig,
     pub capture: CaptureConfig,
+    pub identity: IdentityConfig,
     #[serde(rename = "server")]
     pub servers: Vec<ServerConfig>,
     pub audit: AuditConfig,
@@ -92,6 +93,21 @@ impl Default for CaptureConfig {
             statement_bytes_max: 1 << 20,
             param_bytes_max: 4 << 10,
             kernel_debug: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityConfig {
+    /// Record the arguments of clients' processes. There may be secrets in them.
+    pub command_lines: bool,
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        IdentityConfig {
+            command_lines: true,
         }
     }
 }

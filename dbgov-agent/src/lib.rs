@@ -18,6 +18,7 @@
 pub mod agent;
 pub mod audit;
 pub mod capture;
+mod chars;
 pub mod clock;
 pub mod command;
 pub mod config;

@@ -60,6 +60,7 @@ impl Host {
 pub(super) fn start(
     governed: Governed,
     discovers: bool,
+    command_lines: bool,
     wake: Arc<EventFd>,
 ) -> std::io::Result<Host> {
     let (requests, inbox) = sync_channel(CHANNEL_MAX);
@@ -68,7 +69,7 @@ pub(super) fn start(
         governed,
         discovers,
         watcher: Watcher::new(),
-        resolver: Resolver::new()?,
+        resolver: Resolver::new(command_lines)?,
         wake,
         outbox,
     };

@@ -152,8 +152,14 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     let wake = Arc::new(wake);
     let (queue, requests) = Queue::new(Arc::clone(&wake));
     let stop = Arc::new(AtomicBool::new(false));
-    let host = host::start(governed, config.discovers(), Arc::clone(&wake))
-        .map_err(|e| AgentError::Os("start a thread", e))?;
+    let command_lines = config.identity.command_lines;
+    let host = host::start(
+        governed,
+        config.discovers(),
+        command_lines,
+        Arc::clone(&wake),
+    )
+    .map_err(|e| AgentError::Os("start a thread", e))?;
     let capture = capture::Capture {
         kernel,
         rings,
@@ -161,6 +167,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         gate,
         heart,
         lossless,
+        command_lines,
         policy: watch,
         requests,
         host,

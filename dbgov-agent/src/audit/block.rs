@@ -7,6 +7,15 @@ use super::record::{ResultBlock, StatementBlock};
 pub(super) fn write_statement(block: &StatementBlock, json: &mut Vec<u8>) {
     let mut object = Object::open(json);
     object.number("bytes", block.bytes);
+    if !block.comment.is_empty() {
+        let mut comment = object.object("comment");
+        let mut claimed = comment.object("claimed");
+        for (key, value) in &block.comment.claimed {
+            claimed.entry(key, value);
+        }
+        claimed.close();
+        comment.close();
+    }
     object.number("count", block.count.into());
     object.optional_text("encoding", block.encoding.as_deref());
     object.optional_text("fingerprint", block.fingerprint.as_deref());

@@ -127,6 +127,7 @@ impl Renderer {
         if !record.policy.is_empty() {
             write_member(bytes, b",\"policy\":", &record.policy)?;
         }
+        write_optional(bytes, b",\"process\":", &record.process)?;
         if let Some(result) = &record.result {
             bytes.extend_from_slice(b",\"result\":");
             block::write_result(result, bytes);

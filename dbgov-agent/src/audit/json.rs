@@ -70,11 +70,29 @@ impl<'a> Object<'a> {
         self.json.push(b']');
     }
 
-    fn key(&mut self, key: &'static str) {
+    /// A member that is an object. The caller closes it.
+    pub(super) fn object(&mut self, key: &'static str) -> Object<'_> {
+        self.key(key);
+        Object::open(self.json)
+    }
+
+    /// A text under a key that came from outside.
+    pub(super) fn entry(&mut self, key: &str, value: &str) {
+        self.separate();
+        write_text(self.json, key);
+        self.json.push(b':');
+        write_text(self.json, value);
+    }
+
+    fn separate(&mut self) {
         // No value ends with this: the member is the first one.
         if self.json.last() != Some(&b'{') {
             self.json.push(b',');
         }
+    }
+
+    fn key(&mut self, key: &'static str) {
+        self.separate();
         self.json.push(b'"');
         self.json.extend_from_slice(key.as_bytes());
         self.json.extend_from_slice(b"\":");

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::time::TimeFormatter;
+use crate::sql::Claims;
+
 /// Format version, the `v` of a record.
 pub const RECORD_VERSION: u32 = 1;
 
@@ -98,6 +101,13 @@ fn exact<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> 
     serializer.serialize_u64((*number).min(JSON_INTEGER_MAX))
 }
 
+/// UTC, RFC 3339, as the `time` of a record.
+fn instant<S: Serializer>(unix_ns: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut text = Vec::new();
+    TimeFormatter::new().write(*unix_ns, &mut text);
+    serializer.serialize_str(&String::from_utf8_lossy(&text))
+}
+
 fn exact_option<S: Serializer>(number: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     match number {
         Some(number) => exact(number, serializer),
@@ -143,6 +153,9 @@ pub struct Identity {
     pub container: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
+    /// Uid of the log-in that the process goes back to, whatever user it became since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_uid: Option<u32>,
     pub name: String,
     /// Process (thread group) id in the host's pid namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,11 +168,37 @@ pub struct Identity {
     pub uid: Option<u32>,
 }
 
+/// How the client's process came to be.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ProcessBlock {
+    /// Its arguments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    #[serde(skip_serializing_if = "absent")]
+    pub command_truncated: bool,
+    /// The processes above it, the nearest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<ParentBlock>,
+    /// When it started, UTC, nanoseconds since the Unix epoch; the kernel tells it to 10 ms.
+    #[serde(serialize_with = "instant")]
+    pub started: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ParentBlock {
+    pub comm: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    pub pid: u32,
+}
+
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct StatementBlock {
     /// Length of the text on the wire without the terminator, bytes.
     #[serde(serialize_with = "exact")]
     pub bytes: u64,
+    #[serde(skip_serializing_if = "CommentBlock::is_empty")]
+    pub comment: CommentBlock,
     pub count: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
@@ -187,6 +226,18 @@ pub struct StatementBlock {
     #[serde(skip_serializing_if = "no_items")]
     pub verbs: Arc<[&'static str]>,
     pub via: &'static str,
+}
+
+/// What the client says about its statement in a comment; nobody vouches for it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CommentBlock {
+    pub claimed: Claims,
+}
+
+impl CommentBlock {
+    pub fn is_empty(&self) -> bool {
+        self.claimed.is_empty()
+    }
 }
 
 fn no_items<T>(items: &Arc<[T]>) -> bool {
@@ -390,6 +441,9 @@ pub struct Record {
     /// A policy that was put in force or refused (policy). Keys and values as in `agent`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub policy: BTreeMap<&'static str, serde_json::Value>,
+    /// In the first record of a session whose client's process is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Box<ProcessBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultBlock>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -415,6 +469,7 @@ impl Record {
             identity: None,
             kind,
             policy: BTreeMap::new(),
+            process: None,
             result: None,
             session: None,
             statement: None,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::record::{
     ApprovalBlock, ApprovalStatement, ApproverBlock, CancelBlock, CloseBlock, ErrorBlock, GapBlock,
-    Identity, Kind, Record, Rendered, ResultBlock, Session, StatementBlock,
+    Identity, Kind, ParentBlock, ProcessBlock, Record, Rendered, ResultBlock, Session,
+    StatementBlock,
 };
 use crate::protocol::Text;
 
@@ -88,12 +89,18 @@ pub(super) fn everything() -> Vec<Record> {
     let some = || Some(nasty.clone());
 
     let mut full = statement(&nasty);
+    if let Some(statement) = &mut full.statement {
+        statement.comment.claimed = [("a\"\\", &nasty), ("b", &nasty)]
+            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .into();
+    }
     full.identity = Some(
         Rendered::new(&Identity {
             cgroup: some(),
             comm: some(),
             container: some(),
             exe: some(),
+            login_uid: Some(1000),
             name: nasty.clone(),
             pid: Some(u32::MAX),
             pod: some(),
@@ -102,6 +109,23 @@ pub(super) fn everything() -> Vec<Record> {
         })
         .unwrap(),
     );
+    let parent = ParentBlock {
+        comm: nasty.clone(),
+        exe: some(),
+        pid: 1,
+    };
+    full.process = Some(Box::new(ProcessBlock {
+        command: vec![nasty.clone(), String::new()],
+        command_truncated: true,
+        parents: vec![
+            parent.clone(),
+            ParentBlock {
+                exe: None,
+                ..parent
+            },
+        ],
+        started: TIME_UNIX_NS,
+    }));
     full.session = Some(
         Rendered::new(&Session {
             application: some(),

@@ -117,6 +117,35 @@ pub fn title(pid: u32) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }
 
+/// Arguments of the command line as far as they fit into so many bytes; whether anything was left out. A process may write
+/// there what it likes.
+pub fn command_line(pid: u32, bytes_max: usize) -> io::Result<(Vec<String>, bool)> {
+    let wanted = bytes_max as u64 + 1;
+    let mut bytes = read_bounded(format!("/proc/{pid}/cmdline"), wanted)?;
+    let cut = bytes.len() > bytes_max;
+    bytes.truncate(bytes_max);
+    Ok((arguments(&bytes), cut))
+}
+
+/// Each ends with a zero byte, but for the last one of a process that wrote over them.
+fn arguments(bytes: &[u8]) -> Vec<String> {
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    bytes
+        .split(|byte| *byte == 0)
+        .map(|argument| String::from_utf8_lossy(argument).into_owned())
+        .collect()
+}
+
+/// Who logged in to start the session that the process belongs to, whatever user it became since (audit_setloginuid(3)).
+/// `None` for what no log-in started, and on a kernel without auditing.
+pub fn login_uid(pid: u32) -> Option<u32> {
+    let text = read_text(format!("/proc/{pid}/loginuid")).ok()?;
+    text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
+}
+
 pub fn netns_inode(pid: u32) -> io::Result<u64> {
     Ok(fs::metadata(format!("/proc/{pid}/ns/net"))?.ino())
 }
@@ -138,6 +167,43 @@ pub fn socket_inode(link: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn command_lines() {
+        for (bytes, expected) in [
+            (
+                &b"psql\0-c\0SELECT 1\0"[..],
+                &["psql", "-c", "SELECT 1"][..],
+            ),
+            (
+                b"postgres: app shop 127.0.0.1(5) idle",
+                &["postgres: app shop 127.0.0.1(5) idle"],
+            ),
+            (b"a\0\0", &["a", ""]),
+            (b"a\xff\0", &["a\u{fffd}"]),
+            (b"", &[]),
+        ] {
+            assert_eq!(arguments(bytes), expected);
+        }
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        let wait = std::time::Instant::now();
+        // Between fork and exec it has the command line of this process.
+        let whole = loop {
+            let found = command_line(child.id(), 1024).unwrap();
+            if found.0.first().is_some_and(|name| name == "sleep") || wait.elapsed().as_secs() > 10
+            {
+                break found;
+            }
+        };
+        let cut = command_line(child.id(), 7).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(whole, (vec!["sleep".to_owned(), "1000".to_owned()], false));
+        assert_eq!(cut, (vec!["sleep".to_owned(), "1".to_owned()], true));
+    }
 
     #[test]
     fn stat_lines() {

@@ -10,6 +10,7 @@ mod model;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::chars::cut;
 use crate::protocol::TimeNs;
 
 pub use model::{
@@ -241,14 +242,6 @@ fn run_name(started: u64) -> String {
         .rev()
         .map(|place| char::from(DIGITS[(started >> (5 * place)) as usize & 31]))
         .collect()
-}
-
-fn cut(text: &mut String, bytes: usize) {
-    let mut end = text.len().min(bytes);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! the server itself answers it with an error.
 #![forbid(unsafe_code)]
 
+use crate::chars::cut;
+
 /// `insufficient_privilege` (PostgreSQL documentation, appendix A).
 pub const SQLSTATE: &str = "42501";
 /// Of the text told, bytes: with its headers it fits into the smallest packet any path takes (576 bytes, RFC 791).
@@ -111,11 +113,7 @@ fn shorten(text: &mut String, bytes: usize) {
     if text.len() <= bytes {
         return;
     }
-    let mut end = bytes.saturating_sub(DOTS.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
+    cut(text, bytes.saturating_sub(DOTS.len()));
     text.push_str(DOTS);
 }
 

@@ -212,15 +212,8 @@ mod tests {
     fn process(pid: u32) -> Arc<Process> {
         Arc::new(Process {
             pid,
-            uid: 0,
             comm: "psql".into(),
-            cgroup_id: None,
-            exe: None,
-            started_ns: None,
-            cgroup: None,
-            container: None,
-            unit: None,
-            user: None,
+            ..Process::default()
         })
     }
 

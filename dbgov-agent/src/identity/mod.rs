@@ -4,10 +4,12 @@
 //! the same connection, and [`identity`] makes the record's block of it.
 #![forbid(unsafe_code)]
 
+mod ancestors;
 pub mod joiner;
 mod name;
 pub mod process;
 mod users;
 
-pub use name::identity;
+pub use ancestors::Ancestor;
+pub use name::{identity, process_block};
 pub use process::{Process, Resolver, Task};

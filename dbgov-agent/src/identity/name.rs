@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::Process;
-use crate::audit::record::Identity;
+use crate::audit::record::{Identity, ParentBlock, ProcessBlock};
+use crate::clock::Clock;
 
 /// The record's identity. The client's process names it, by its systemd unit, else by its OS user; a remote client is
 /// called by the database user it logs in as, and until that is known by its address.
@@ -30,6 +31,7 @@ pub fn identity(
         comm: Some(process.comm.clone()),
         container: process.container.clone(),
         exe: process.exe.clone(),
+        login_uid: process.login_uid,
         name,
         pid: Some(process.pid),
         pod: None,
@@ -46,6 +48,25 @@ fn remote(database_user: Option<&str>, client_addr: Option<SocketAddr>) -> (Stri
     }
 }
 
+/// What stands once in a session: how the process came to be. `None` where nothing is known of that.
+pub fn process_block(process: &Process, clock: &Clock) -> Option<ProcessBlock> {
+    let started_ns = process.started_ns?;
+    Some(ProcessBlock {
+        command: process.command.clone(),
+        command_truncated: process.command_truncated,
+        parents: process
+            .parents
+            .iter()
+            .map(|parent| ParentBlock {
+                comm: parent.comm.clone(),
+                exe: parent.exe.clone(),
+                pid: parent.pid,
+            })
+            .collect(),
+        started: clock.unix_ns(started_ns),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,9 +80,9 @@ mod tests {
             exe: Some("/usr/bin/python3".into()),
             started_ns: Some(1),
             cgroup: Some("/system.slice/sync.service".into()),
-            container: None,
             unit: Some("sync.service".into()),
             user: Some("alice".into()),
+            ..Process::default()
         }
     }
 

@@ -9,13 +9,18 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
+use super::ancestors::{Ancestor, Ancestors};
 use super::users::Users;
 use crate::capture::cgroup::{self, CgroupFs, ProcessCgroups};
 use crate::capture::proc;
 use crate::protocol::TimeNs;
 
-/// Processes remembered, so that the connections of one process share its facts. About 500 bytes each.
+/// Processes remembered, so that the connections of one process share its facts. About 500 bytes each, and its command
+/// line.
 const PROCESSES_MAX: usize = 8192;
+
+/// What is kept of a command line, bytes.
+const COMMAND_LINE_BYTES_MAX: usize = 1024;
 
 /// Cgroup paths remembered; a cgroup has one path for as long as it lives and its id is never used again.
 const CGROUPS_MAX: usize = 8192;
@@ -36,7 +41,7 @@ pub struct Task<'a> {
 
 /// A client's process. What the kernel gave is always there; the rest is absent where the process had ended, or the
 /// agent may not look at it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Process {
     pub pid: u32,
     pub uid: u32,
@@ -54,12 +59,22 @@ pub struct Process {
     /// Name of the OS user. Absent for an unknown one, and inside a container, whose users are not the host's (but
     /// root is).
     pub user: Option<String>,
+    /// Uid of the log-in behind it, see [`proc::login_uid`].
+    pub login_uid: Option<u32>,
+    /// Its arguments; empty where they are not to be recorded.
+    pub command: Vec<String>,
+    pub command_truncated: bool,
+    /// The processes above it, the nearest first.
+    pub parents: Arc<[Ancestor]>,
 }
 
 /// What `/proc` tells of a living process.
 struct Living {
     exe: Option<String>,
     started_ns: TimeNs,
+    parent: u32,
+    command: Vec<String>,
+    command_truncated: bool,
 }
 
 /// Finds out what is behind a task.
@@ -71,12 +86,16 @@ pub struct Resolver {
     /// `/proc` numbers processes as the kernel's helpers do.
     proc_is_the_hosts: bool,
     users: Users,
+    /// Whether command lines are looked at.
+    command_lines: bool,
+    ancestors: Ancestors,
     paths: LruCache<u64, String>,
     processes: LruCache<u32, Arc<Process>>,
 }
 
 impl Resolver {
-    pub fn new() -> io::Result<Self> {
+    /// `command_lines`: whether they are looked at; there may be secrets in them.
+    pub fn new(command_lines: bool) -> io::Result<Self> {
         let mounts = cgroup::mounts()?;
         Ok(Resolver {
             // A mount that cannot be opened costs paths, not the agent.
@@ -84,6 +103,8 @@ impl Resolver {
             hybrid: mounts.iter().any(|mount| mount.fs_type == "cgroup"),
             proc_is_the_hosts: proc::is_initial_pid_namespace(),
             users: Users::new(),
+            command_lines,
+            ancestors: Ancestors::new(),
             paths: LruCache::new(CGROUPS_MAX),
             processes: LruCache::new(PROCESSES_MAX),
         })
@@ -117,10 +138,7 @@ impl Resolver {
         }
         let uid = proc::real_uid(pid).ok()?;
         let comm = proc::comm(pid).ok()?;
-        let living = Living {
-            exe: proc::exe(pid).ok(),
-            started_ns: proc::stat(pid).ok()?.started_ns,
-        };
+        let living = self.living(pid, now)?;
         let cgroups = cgroup::of_process(pid).unwrap_or_default();
         let path = cgroups.v2.clone();
         let id = self
@@ -144,10 +162,20 @@ impl Resolver {
         if !self.proc_is_the_hosts {
             return None;
         }
-        let started_ns = proc::stat(pid).ok()?.started_ns;
-        (started_ns <= at).then(|| Living {
+        let stat = proc::stat(pid).ok()?;
+        if stat.started_ns > at {
+            return None;
+        }
+        let (command, command_truncated) = match self.command_lines {
+            true => proc::command_line(pid, COMMAND_LINE_BYTES_MAX).unwrap_or_default(),
+            false => Default::default(),
+        };
+        Some(Living {
             exe: proc::exe(pid).ok(),
-            started_ns,
+            started_ns: stat.started_ns,
+            parent: stat.parent,
+            command,
+            command_truncated,
         })
     }
 
@@ -168,21 +196,28 @@ impl Resolver {
             .then(|| self.users.name(task.uid, task.at))
             .flatten();
         let unit = find(cgroup::workload_unit);
-        let (exe, started_ns) = match living {
-            Some(living) => (living.exe, Some(living.started_ns)),
-            None => (None, None),
-        };
-        Process {
+        let seen = Process {
             pid: task.pid,
             uid: task.uid,
             comm: task.comm.to_owned(),
             cgroup_id: Some(task.cgroup_id),
-            exe,
-            started_ns,
             cgroup: path,
             container,
             unit,
             user,
+            ..Process::default()
+        };
+        match living {
+            Some(living) => Process {
+                exe: living.exe,
+                started_ns: Some(living.started_ns),
+                login_uid: proc::login_uid(task.pid),
+                command: living.command,
+                command_truncated: living.command_truncated,
+                parents: self.ancestors.of(living.parent, living.started_ns),
+                ..seen
+            },
+            None => seen,
         }
     }
 
@@ -210,6 +245,11 @@ fn is_same(known: &Process, task: &Task<'_>, living: Option<&Living>) -> bool {
     living.is_some_and(|living| {
         known.started_ns == Some(living.started_ns)
             && known.exe == living.exe
+            && known.command == living.command
+            && known
+                .parents
+                .first()
+                .is_none_or(|parent| parent.pid == living.parent)
             && known.comm == task.comm
             && known.uid == task.uid
             && known.cgroup_id == Some(task.cgroup_id)
@@ -223,7 +263,7 @@ mod tests {
     use super::*;
 
     fn resolver() -> Resolver {
-        Resolver::new().unwrap()
+        Resolver::new(true).unwrap()
     }
 
     fn own_cgroup_id() -> u64 {
@@ -260,6 +300,13 @@ mod tests {
             Some(proc::stat(pid).unwrap().started_ns)
         );
         assert_eq!(process.cgroup, cgroup::of_process(pid).unwrap().v2);
+        let arguments: Vec<_> = std::env::args().collect();
+        assert_eq!(process.command, arguments);
+        assert_eq!(process.parents[0].pid, proc::stat(pid).unwrap().parent);
+        resolver.command_lines = false;
+        resolver.processes.clear();
+        assert!(resolver.resolve(&task(pid, u64::MAX)).command.is_empty());
+        let process = resolver.resolve(&task(pid, u64::MAX));
         let again = resolver.resolve(&task(pid, u64::MAX));
         assert!(Arc::ptr_eq(&process, &again), "shared by its connections");
         let renamed = Task {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::record::{ResultBlock, StatementBlock};
 use crate::protocol::{Direction, SessionFacts, Statement, StatementResult, Text, TimeNs};
-use crate::sql::{FactsCache, Options};
+use crate::sql::{FactsCache, Options, claims};
 
 pub(super) fn name(direction: Direction) -> &'static str {
     match direction {
@@ -64,6 +64,7 @@ pub(super) fn text_facts(
 ) {
     let facts = cache.get_text_with(&text, options);
     block.bytes = text.bytes;
+    block.comment.claimed = claims(&text.text);
     block.count = facts.count;
     block.encoding = text.encoding.as_deref().map(str::to_owned);
     block.fingerprint = Some(Arc::clone(&facts.fingerprint));

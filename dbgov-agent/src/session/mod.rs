@@ -15,7 +15,7 @@ use self::verdict::Noted;
 use crate::audit::record::{
     self, CancelBlock, CloseBlock, ErrorBlock, GapBlock, Kind, Record, Rendered, VerdictBlock,
 };
-use crate::identity::{Process, identity};
+use crate::identity::{Process, identity, process_block};
 use crate::policy::Message;
 use crate::protocol::postgres::Decoder;
 use crate::protocol::{
@@ -46,6 +46,8 @@ pub struct Session {
     judged: Vec<Judgement>,
     /// Something the rules ask for is newly known.
     changed: bool,
+    /// A record tells how the client's process came to be.
+    process_told: bool,
     /// The backend that this connection asks to interrupt.
     cancels: Option<u32>,
     /// Something was sent that may change the current role, which servers before PostgreSQL 18 do not report.
@@ -89,6 +91,7 @@ impl Session {
             verdicts: VecDeque::new(),
             judged: Vec::new(),
             changed: false,
+            process_told: false,
             cancels: None,
             role_may_change: false,
             settings_may_change: false,
@@ -110,6 +113,7 @@ impl Session {
     /// Names the process behind the session, from its next record on.
     pub fn set_client(&mut self, client: Arc<Process>) {
         self.client = Some(client);
+        self.process_told = false;
         self.blocks = None;
         self.changed = true;
     }
@@ -330,6 +334,12 @@ impl Session {
         if let Some(blocks) = &self.blocks {
             record.session = Some(blocks.session.clone());
             record.identity = Some(blocks.identity.clone());
+        }
+        if !self.process_told
+            && let Some(client) = &self.client
+        {
+            self.process_told = true;
+            record.process = process_block(client, &recorder.clock).map(Box::new);
         }
         record
     }

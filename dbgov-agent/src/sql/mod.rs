@@ -22,6 +22,7 @@ mod builtin;
 mod cache;
 mod change;
 mod collector;
+mod comment;
 mod condition;
 mod create;
 mod cursor;
@@ -49,6 +50,7 @@ pub use builtin::{FILES, RUN_TEXT};
 pub use cache::FactsCache;
 pub use change::{Change, NewValue, Tracked};
 pub use collector::Effect;
+pub use comment::{Claims, claims};
 pub use name::{Object, ObjectKind};
 pub use verb::{UnknownVerb, Verb};
 

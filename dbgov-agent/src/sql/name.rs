@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::lexer::{Kind, Token};
+use crate::chars::head;
 
 /// NAMEDATALEN - 1: the server cuts longer names, at a character boundary.
 pub(crate) const NAME_BYTES_MAX: usize = 63;
@@ -69,14 +70,7 @@ impl Object {
 
 /// The first [`NAME_BYTES_MAX`] bytes, less what would split a character.
 pub(crate) fn truncate(name: &str) -> &str {
-    if name.len() <= NAME_BYTES_MAX {
-        return name;
-    }
-    let mut end = NAME_BYTES_MAX;
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    &name[..end]
+    head(name, NAME_BYTES_MAX)
 }
 
 /// An identifier token as the server knows it: unquoted ones in lower case (ASCII only, as in every multi-byte encoding).

@@ -58,6 +58,8 @@ pub(super) struct Capture {
     pub heart: Option<Heart>,
     /// `[audit] lossless`.
     pub lossless: bool,
+    /// `[identity] command_lines`.
+    pub command_lines: bool,
     pub policy: Option<PolicyWatch>,
     /// What the control socket is asked of this thread.
     pub requests: Requests,
@@ -98,7 +100,8 @@ struct State {
 
 impl Capture {
     pub(super) fn run(mut self) -> Result<(), AgentError> {
-        let resolver = Resolver::new().map_err(|e| AgentError::Os("read /proc", e))?;
+        let resolver =
+            Resolver::new(self.command_lines).map_err(|e| AgentError::Os("read /proc", e))?;
         let now = Instant::now();
         let mut state = State {
             resolver,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use crate::chars::head;
+
 /// Problems told of one file: with more, the first ones are enough to go on with.
 const PROBLEMS_SHOWN_MAX: usize = 20;
 
@@ -34,8 +36,8 @@ pub struct Problem {
 impl Problem {
     /// `span`: bytes of the text.
     pub(super) fn new(text: &str, span: Range<usize>, message: String) -> Self {
-        let start = floor(text, span.start);
-        let end = floor(text, span.end.max(start));
+        let start = head(text, span.start).len();
+        let end = head(text, span.end.max(start)).len();
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
         let meant = &text[start..end.clamp(start, line_end.max(start))];
@@ -47,14 +49,6 @@ impl Problem {
             width: meant.chars().count().max(1),
         }
     }
-}
-
-fn floor(text: &str, at: usize) -> usize {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
 }
 
 impl fmt::Display for PolicyError {

@@ -4,6 +4,7 @@ use super::limits::{Limits, NAME_BYTES_MAX};
 use super::text::ClientEncoding;
 use super::types;
 use super::wire::nul;
+use crate::chars;
 
 /// Types whose binary form is their text: text, varchar, bpchar, name, unknown, json, xml.
 const TEXT_TYPES: [u32; 7] = [25, 1043, 1042, 19, 705, 114, 142];
@@ -245,7 +246,7 @@ impl Args {
             } else {
                 types::text_param(bytes, encoding)
             };
-            any_cut |= value.cut | cut_at(&mut text, self.value_bytes_max);
+            any_cut |= value.cut | chars::cut(&mut text, self.value_bytes_max);
             Some(text)
         });
         let texts = texts.collect();
@@ -260,16 +261,4 @@ fn cut_text(bytes: &[u8], binary: bool, oid: u32, encoding: &ClientEncoding) -> 
     } else {
         encoding.decode_head(bytes).0
     }
-}
-
-fn cut_at(text: &mut String, bytes_max: usize) -> bool {
-    if text.len() <= bytes_max {
-        return false;
-    }
-    let end = (0..=bytes_max)
-        .rev()
-        .find(|&end| text.is_char_boundary(end))
-        .unwrap_or(0);
-    text.truncate(end);
-    true
 }

@@ -5,7 +5,7 @@
 
 mod lexer;
 
-use super::text::cut_at_character;
+use crate::chars::head;
 use lexer::{Lexer, Token};
 
 /// PostgreSQL keeps `NAMEDATALEN` - 1 bytes of an identifier.
@@ -57,7 +57,7 @@ pub fn fold_identifier(raw: &str) -> String {
         Some(quoted) => unquote(quoted),
         None => raw.to_ascii_lowercase(),
     };
-    cut_at_character(&folded, IDENTIFIER_BYTES_MAX).to_owned()
+    head(&folded, IDENTIFIER_BYTES_MAX).to_owned()
 }
 
 /// Cheap and exact enough: most texts end here.
@@ -175,7 +175,7 @@ fn name<'s, 'a>(tokens: &'s [Token<'a>]) -> Option<(String, &'s [Token<'a>])> {
             };
             let inner = unquote(raw.strip_prefix('"')?);
             let name = decode_unicode_escapes(&inner, escape)?;
-            let name = cut_at_character(&name, IDENTIFIER_BYTES_MAX).to_owned();
+            let name = head(&name, IDENTIFIER_BYTES_MAX).to_owned();
             Some((name, rest))
         }
         _ => None,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use encoding_rs::{self as rs, Encoding};
 
+use crate::chars;
+
 /// PostgreSQL cuts names (`NAMEDATALEN` - 1); no known encoding has a longer one, so more need not be kept.
 const NAME_BYTES_MAX: usize = 63;
 
@@ -155,7 +157,7 @@ impl ClientEncoding {
         let (name, decoder) = match known {
             Some((name, decoder)) => (*name, *decoder),
             None => (
-                cut_at_character(name, NAME_BYTES_MAX),
+                chars::head(name, NAME_BYTES_MAX),
                 Decoder::Unmapped(Lead::HighBit),
             ),
         };
@@ -214,15 +216,6 @@ fn key(name: &str) -> Cow<'_, str> {
             .map(|c| c.to_ascii_lowercase())
             .collect(),
     )
-}
-
-/// The longest head of the text of at most so many bytes that ends between characters.
-pub(crate) fn cut_at_character(text: &str, bytes_max: usize) -> &str {
-    let mut end = bytes_max.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
 }
 
 fn decode_with(encoding: &'static Encoding, bytes: &[u8], is_whole: bool) -> (String, bool) {
