@@ -91,6 +91,8 @@ pub struct KernelCounters {
     pub conns_full: u64,
     /// Packets of governed sockets with headers that could not be walked.
     pub unparsed_packets: u64,
+    /// Request packets to whose pages others could still write.
+    pub shared_packets: u64,
     /// Response streams whose message boundaries were lost.
     pub unframed: u64,
     /// Bytes of records of response messages, whether in use or not.
@@ -112,7 +114,7 @@ pub struct KernelCounters {
 const _: () = {
     assert!(size_of::<ConnState>() == 104);
     assert!(size_of::<ConnectInfo>() == 56);
-    assert!(size_of::<KernelCounters>() == 144);
+    assert!(size_of::<KernelCounters>() == 152);
 };
 
 #[cfg(feature = "user")]

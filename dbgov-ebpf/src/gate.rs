@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use dbgov_common::{
-    ConnState, FLAG_HELD, FLAG_RELEASED, Header, REQUEST_CLASS_BYTES, conn,
+    ConnState, FLAG_HELD, FLAG_RELEASED, FLAG_SHARED, Header, REQUEST_CLASS_BYTES, conn,
     gate::{
         AUTOMATON_HIT, AUTOMATON_START, CLASS_PASS, CLASS_STRICT, CLASS_TRIGGER, FRAMED_NOT,
         FRAMED_STARTUP, FRAMED_TYPED, GATE_AHEAD_MAX, GateConfig, GateControl, GateState,
@@ -30,6 +30,7 @@ use crate::{
     packet::{Packet, TCP_FIN, TCP_RST, TCP_URG},
     ring::{QUIETLY, filling, nearly_full, wake},
     scan::Scan,
+    shared::shared,
 };
 
 /// Payload that gets one record, so that the agent has all of a packet or nothing: GRO makes packets no larger. Those of
@@ -271,8 +272,17 @@ impl Gated<'_> {
         add(&mut self.conn.request_bytes, u64::from(bytes));
         let mut next = AUTOMATON_HIT;
         let mut verdict = self.forget(self.verdict(gate, rcv_nxt));
+        let shared = if bytes > 0 {
+            shared(self.ctx.skb.skb)
+        } else {
+            0
+        };
+        count(|c| c.shared_packets += u64::from(shared / FLAG_SHARED));
         if verdict == PASS && bytes > 0 {
-            next = self.scan::<L>(gate.state);
+            // What is held the server gets from the agent's copy, to which nobody writes.
+            if shared == 0 {
+                next = self.scan::<L>(gate.state);
+            }
             if next == AUTOMATON_HIT {
                 verdict = HOLD;
             }
@@ -284,7 +294,7 @@ impl Gated<'_> {
         if verdict == OLD {
             return true;
         }
-        self.header.flags = verdict as u8 & FLAG_HELD;
+        self.header.flags = verdict as u8 & FLAG_HELD | shared;
         self.header.seq_end = self.packet.window.into();
         // Not `gate.passed`: what TCP dropped behind the gate it still wants.
         self.header.passed = rcv_nxt;

@@ -15,8 +15,8 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use dbgov_common::{
-    ConnState, FLAG_RST, Header, KIND_FIN, KIND_LISTENER_REQUEST, KIND_REQUEST, KIND_SEEN,
-    ListenerSegment, Opened, REQUEST_CLASS_BYTES, conn,
+    ConnState, FLAG_RST, FLAG_SHARED, Header, KIND_FIN, KIND_LISTENER_REQUEST, KIND_REQUEST,
+    KIND_SEEN, ListenerSegment, Opened, REQUEST_CLASS_BYTES, conn,
 };
 
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     maps::{CONNS, PACKETS, governed, skb_has_netns_cookie},
     packet::{Packet, Parsed, TCP_FIN, TCP_RST, TCP_URG, parse, tuple},
     ring::{filling, quietly_if_held, wake},
+    shared::shared,
 };
 
 const BPF_NOEXIST: u64 = 1;
@@ -193,8 +194,10 @@ fn request<L: Loops>(ctx: &SkBuffContext, packet: &Packet, cookie: u64, state: &
     if bytes == 0 && packet.flags & (TCP_FIN | TCP_RST) == 0 {
         return;
     }
-    let header = header_of(packet, cookie);
+    let mut header = header_of(packet, cookie);
     if bytes > 0 {
+        header.flags = shared(ctx.skb.skb);
+        count(|c| c.shared_packets += u64::from(header.flags / FLAG_SHARED));
         copy::<L>(ctx, packet, &header, state);
     }
     if packet.flags & (TCP_FIN | TCP_RST) != 0 {

@@ -32,6 +32,7 @@ mod maps;
 mod packet;
 mod ring;
 mod scan;
+mod shared;
 mod sock_ops;
 
 #[cfg(not(test))]

@@ -62,6 +62,27 @@ static SOCK_OPS_HAS_NETNS_COOKIE: u8 = 0;
 #[unsafe(no_mangle)]
 static SKB_HAS_NETNS_COOKIE: u8 = 0;
 
+/// Set at load time: offsets of `head` and `end` in `struct sk_buff`; 0 where they are not known.
+#[unsafe(no_mangle)]
+static SKB_HEAD_AT: u32 = 0;
+#[unsafe(no_mangle)]
+static SKB_END_AT: u32 = 0;
+
+#[inline(always)]
+pub fn skb_layout() -> Option<(u32, u32)> {
+    // SAFETY: a static's address is valid. Volatile: as below.
+    let (head, end) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const SKB_HEAD_AT),
+            core::ptr::read_volatile(&raw const SKB_END_AT),
+        )
+    };
+    if head == 0 || end == 0 {
+        return None;
+    }
+    Some((head, end))
+}
+
 #[inline(always)]
 fn load_time(flag: &'static u8) -> bool {
     // SAFETY: a static's address is valid. Volatile: the compiler must not fold the value that the loader replaces.

@@ -68,6 +68,9 @@ pub struct KernelStatus {
     pub control_lost: u64,
     pub connections_refused: u64,
     pub unparsed_packets: u64,
+    /// Request packets to whose pages others could still write.
+    #[serde(default)]
+    pub shared_packets: u64,
     pub unframed: u64,
     /// Ring records that were not what they said; always 0 but for a fault of ours.
     pub malformed_events: u64,

@@ -47,6 +47,8 @@ pub enum Captured<'a> {
         lost_bytes: u64,
         /// The packet did not reach TCP: the gate holds it.
         held: Option<Held>,
+        /// Others could still write to it: what the server reads may differ, where the gate has not held it.
+        shared: bool,
         payload: &'a [u8],
     },
     /// The agent's own, marked packet passed the gate.
@@ -159,6 +161,7 @@ pub fn captured(bytes: &[u8]) -> Result<Captured<'_>, EventError> {
             ack: header.ack,
             lost_bytes: header.lost_bytes,
             held: held(&header),
+            shared: header.flags & raw::FLAG_SHARED != 0,
             payload: payload(&header, bytes, size_of::<Header>())?,
         },
         raw::KIND_LISTENER_REQUEST => {

@@ -91,6 +91,7 @@ fn readable(status: &Status) -> String {
         ("connects lost", kernel.control_lost),
         ("connections without room", kernel.connections_refused),
         ("packets not parsed", kernel.unparsed_packets),
+        ("packets others could write to", kernel.shared_packets),
         ("response boundaries lost", kernel.unframed),
         ("records dropped", status.journal.dropped),
     ];

@@ -207,6 +207,7 @@ impl Pipeline {
                 lost_bytes,
                 payload,
                 held,
+                shared,
             } => {
                 if held.is_some() && !self.connections.contains_key(&cookie) {
                     // Of a connection that a look at the host has not shown: its client waits, and sends it again.
@@ -220,7 +221,15 @@ impl Pipeline {
                     self.send_again(cookie, range);
                 }
                 self.with(cookie, |connection, events| {
-                    connection.request(at, seq, lost_bytes, payload, held.is_some(), events)
+                    connection.request(at, seq, lost_bytes, payload, held.is_some(), events);
+                    if shared && held.is_none() {
+                        events.push(Event::Gap {
+                            at,
+                            direction: Direction::Request,
+                            bytes: Some(payload.len() as u64),
+                            cause: GapCause::SharedPages,
+                        });
+                    }
                 });
             }
             Captured::FirstRequest {

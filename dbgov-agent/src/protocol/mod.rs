@@ -34,6 +34,8 @@ pub enum GapCause {
     Missing,
     /// A table of the kernel or the agent had no room for the connection.
     TableFull,
+    /// Nothing is missing, but others could still write to the packet: the server may have read something else.
+    SharedPages,
 }
 
 impl GapCause {
@@ -46,6 +48,7 @@ impl GapCause {
             GapCause::Unparsed => "unparsed_packet",
             GapCause::Missing => "missing",
             GapCause::TableFull => "table_full",
+            GapCause::SharedPages => "shared_pages",
         }
     }
 }

@@ -232,9 +232,13 @@ impl Session {
         cause: GapCause,
         recorder: &mut Recorder,
     ) {
+        let lost_bytes = match cause {
+            GapCause::SharedPages => 0,
+            _ => bytes.unwrap_or(0),
+        };
         match direction {
-            Direction::Request => self.request_lost_bytes += bytes.unwrap_or(0),
-            Direction::Response => self.response_lost_bytes += bytes.unwrap_or(0),
+            Direction::Request => self.request_lost_bytes += lost_bytes,
+            Direction::Response => self.response_lost_bytes += lost_bytes,
         }
         let record = self.base(Kind::Gap, at, recorder);
         let gap = GapBlock {

@@ -45,6 +45,7 @@ impl Capture {
             control_lost: counters.control_ring_full,
             connections_refused: counters.conns_full,
             unparsed_packets: counters.unparsed_packets,
+            shared_packets: counters.shared_packets,
             unframed: counters.unframed,
             malformed_events: state.malformed,
         };

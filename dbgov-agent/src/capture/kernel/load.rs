@@ -7,6 +7,7 @@ use aya::maps::{MapData, ProgramArray};
 use aya::programs::{CgroupSkb, CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader};
 
+use super::layout;
 use super::pin::Pins;
 use super::{KernelError, LoadOptions, program, take};
 
@@ -20,6 +21,14 @@ pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf,
     let object = OBJECT.ok_or(KernelError::NoObject)?;
     let sock_ops_has_netns_cookie = u8::from(sock_ops_tells_netns());
     let skb_has_netns_cookie = u8::from(kernel_at_least(6, 15));
+    let layout = layout::skb();
+    if layout.is_none() {
+        tracing::warn!(
+            "this kernel does not say how it lays out packets ({}): what clients of this host send by sendfile(2) or splice(2) they can change after it was looked at, unnoticed",
+            "CONFIG_DEBUG_INFO_BTF, no lockdown=confidentiality, Linux 5.12",
+        );
+    }
+    let layout = layout.unwrap_or_default();
     let log_level: u8 = if options.debug {
         aya_log::Level::Debug as u8
     } else {
@@ -34,6 +43,8 @@ pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf,
             true,
         )
         .override_global("SKB_HAS_NETNS_COOKIE", &skb_has_netns_cookie, true)
+        .override_global("SKB_HEAD_AT", &layout.head, true)
+        .override_global("SKB_END_AT", &layout.end, true)
         .override_global(aya_log::LEVEL, &log_level, false);
     for (name, path) in pins.iter().flat_map(|pins| pins.maps()) {
         loader.map_pin_path(name, path);

@@ -10,6 +10,7 @@
 
 mod attach;
 mod gate;
+mod layout;
 mod load;
 mod pin;
 
@@ -240,6 +241,7 @@ impl Kernel {
             sum.control_ring_full += cpu.control_ring_full;
             sum.conns_full += cpu.conns_full;
             sum.unparsed_packets += cpu.unparsed_packets;
+            sum.shared_packets += cpu.shared_packets;
             sum.unframed += cpu.unframed;
             sum.response_record_bytes += cpu.response_record_bytes;
             sum.gate_held += cpu.gate_held;
