@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::BPF_TCP_LISTEN,
+    bindings::{BPF_TCP_LISTEN, BPF_TCP_SYN_RECV},
     helpers::generated::{
         bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_boot_ns, bpf_skb_load_bytes,
         bpf_tcp_sock,
@@ -82,8 +82,12 @@ fn ingress<L: Loops>(ctx: &SkBuffContext) -> bool {
     if !payload && packet.flags & (TCP_FIN | TCP_RST | TCP_URG) == 0 {
         return true;
     }
-    // SAFETY: as above.
-    if unsafe { (*sk).state } == BPF_TCP_LISTEN {
+    // SAFETY: as above; the cookie's helper takes the context.
+    let (tcp_state, cookie) = unsafe { ((*sk).state, bpf_get_socket_cookie(ctx.as_ptr())) };
+    // Before the connection has opened: on the listening socket, or on its own while another CPU is about to open it.
+    if tcp_state == BPF_TCP_LISTEN
+        || tcp_state == BPF_TCP_SYN_RECV && CONNS.get_ptr(&cookie).is_none()
+    {
         // The client sends it again to the connection's own socket, where the gate knows what to do with it.
         if L::GATE && payload && gate::holds() {
             count(|c| c.gate_dropped += 1);
@@ -92,8 +96,6 @@ fn ingress<L: Loops>(ctx: &SkBuffContext) -> bool {
         first_segment(ctx, &packet);
         return true;
     }
-    // SAFETY: takes the context.
-    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let Some(state) = state_of(ctx, &packet, cookie, true) else {
         // Nobody would know of the connection what passes on it.
         if L::GATE && payload && gate::holds() {
@@ -338,8 +340,8 @@ pub fn put<const N: usize>(
     true
 }
 
-/// The packet that completes the handshake runs the hook on the listening socket; if it carries data, the agent ties
-/// it to the connection by its two ends, when that opens.
+/// The packet that completes the handshake runs the hook on the listening socket, and the next one may overtake it on
+/// another CPU; if it carries data, the agent ties it to the connection by its two ends, when that opens.
 #[inline(always)]
 fn first_segment(ctx: &SkBuffContext, packet: &Packet) {
     let left = packet.end - packet.payload_at;

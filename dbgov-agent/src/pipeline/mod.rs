@@ -61,6 +61,8 @@ pub struct Pipeline {
     /// By the cookie of the server's socket, which the kernel chose: nobody can make them collide.
     connections: HashMap<u64, Connection, foldhash::fast::RandomState>,
     first_requests: LinkedHashMap<Ends, FirstRequest>,
+    /// The newest connections: such a packet may also come just behind.
+    just_opened: LinkedHashMap<Ends, u64>,
     joiner: Joiner<u64>,
     governed: Governed,
     limits: Limits,
@@ -91,6 +93,7 @@ impl Pipeline {
         Pipeline {
             connections: HashMap::default(),
             first_requests: LinkedHashMap::new(),
+            just_opened: LinkedHashMap::new(),
             joiner: Joiner::default(),
             governed: Governed::default(),
             limits,
@@ -183,7 +186,13 @@ impl Pipeline {
                 }
                 let start = Start::At(request_seq);
                 self.open(cookie, at, ends, netns_cookie, start, Some(response_seq));
-                self.first_request(cookie, &ends);
+                if let Some(first) = self.first_requests.remove(&ends) {
+                    self.first_request(cookie, first);
+                }
+                self.just_opened.insert(ends, cookie);
+                if self.just_opened.len() > FIRST_REQUESTS_MAX {
+                    self.just_opened.pop_front();
+                }
             }
             Captured::Seen {
                 cookie,
@@ -239,16 +248,23 @@ impl Pipeline {
                 missing_bytes,
                 payload,
             } => {
-                if self.first_requests.len() >= FIRST_REQUESTS_MAX {
-                    self.first_requests.pop_front();
-                }
                 let first = FirstRequest {
                     at,
                     seq,
                     missing_bytes,
                     payload: payload.into(),
                 };
-                self.first_requests.insert(ends, first);
+                match self.just_opened.get(&ends) {
+                    Some(&cookie) if self.connections.contains_key(&cookie) => {
+                        self.first_request(cookie, first);
+                    }
+                    _ => {
+                        self.first_requests.insert(ends, first);
+                        if self.first_requests.len() > FIRST_REQUESTS_MAX {
+                            self.first_requests.pop_front();
+                        }
+                    }
+                }
             }
             Captured::Response(response) => {
                 self.with(response.cookie, |connection, events| {
@@ -493,10 +509,7 @@ impl Pipeline {
     }
 
     /// Request bytes that came with the handshake.
-    fn first_request(&mut self, cookie: u64, ends: &Ends) {
-        let Some(first) = self.first_requests.remove(ends) else {
-            return;
-        };
+    fn first_request(&mut self, cookie: u64, first: FirstRequest) {
         self.with(cookie, |connection, events| {
             connection.request(first.at, first.seq, 0, &first.payload, false, events);
             if first.missing_bytes > 0 {
@@ -540,3 +553,6 @@ impl Pipeline {
             .close(at, reason, bytes, &mut self.recorder);
     }
 }
+
+#[cfg(test)]
+mod tests;
