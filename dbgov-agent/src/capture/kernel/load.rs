@@ -49,13 +49,25 @@ pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf,
     for (name, path) in pins.iter().flat_map(|pins| pins.maps()) {
         loader.map_pin_path(name, path);
     }
-    loader.load(object).map_err(|source| {
+    let loaded = loader.load(object);
+    drop(loader);
+    give_back();
+    loaded.map_err(|source| {
         if denied(&source) {
             KernelError::NotPermitted(source.into())
         } else {
             KernelError::Object(source)
         }
     })
+}
+
+/// The kernel's types, read twice, were some ten thousand small pieces, which the allocator would keep: 20 MiB.
+fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes a number.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// EPERM anywhere in the chain of causes.
