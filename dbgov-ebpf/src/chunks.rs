@@ -1,4 +1,5 @@
-//! The payload of a packet above 64 KiB (BIG TCP) to the agent, in several records.
+//! The payload of a large packet to the agent, in records of 16 KiB: where nothing is held, of any above 4 KiB; under the
+//! gate, which wants a packet whole, only of those above 64 KiB (BIG TCP).
 
 use core::ffi::c_void;
 

@@ -6,8 +6,8 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop};
 use dbgov_common::gate::GateState;
 
-/// Tries to get the lock at once, less than a microsecond. Who holds it looks at a packet meanwhile; ingress runs with bottom
-/// halves disabled, so that only a hardware interrupt, or the host of a virtual machine, can keep him from that.
+/// Tries to get the lock at once, less than a microsecond. Who holds it looks at a packet meanwhile; ingress runs with
+/// bottom halves disabled, so that only a hardware interrupt, or the host of a virtual machine, can keep him from that.
 const TRIES: u32 = 128;
 
 /// What is waited for a lock at the most, nanoseconds. A packet that does not get it is dropped, and the client sends it

@@ -179,8 +179,8 @@ fn send(
 /// `to` has room for half the data.
 #[inline(always)]
 unsafe fn copy(ctx: &SkBuffContext, at: u32, bytes: u32, to: *mut u8) -> bool {
-    // SAFETY: the caller's promise; the length is bounded by half the data.
     bytes == 0
+        // SAFETY: the caller's promise; the length is bounded by half the data.
         || unsafe {
             bpf_skb_load_bytes(ctx.as_ptr(), at, to.cast(), length::<HALF_BYTES>(bytes)) == 0
         }

@@ -24,8 +24,8 @@ pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf,
     let layout = layout::skb();
     if layout.is_none() {
         tracing::warn!(
-            "this kernel does not say how it lays out packets ({}): what clients of this host send by sendfile(2) or splice(2) they can change after it was looked at, unnoticed",
-            "CONFIG_DEBUG_INFO_BTF, no lockdown=confidentiality, Linux 5.12",
+            "what clients of this host send by sendfile(2) or splice(2) they can change after it was looked at, unnoticed: \
+             that takes Linux 5.12 with CONFIG_DEBUG_INFO_BTF (/sys/kernel/btf/vmlinux), not in lockdown confidentiality"
         );
     }
     let layout = layout.unwrap_or_default();
