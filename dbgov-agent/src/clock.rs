@@ -1,5 +1,7 @@
 //! The kernel's boot clock, on which events are stamped, and the time of day.
 
+use std::sync::LazyLock;
+
 use nix::time::{ClockId, clock_gettime};
 
 use crate::protocol::TimeNs;
@@ -27,6 +29,16 @@ impl Clock {
     pub fn unix_ns(self, at: TimeNs) -> u64 {
         u64::try_from(i128::from(at) + self.ahead_ns).unwrap_or_default()
     }
+}
+
+/// When a process started, nanoseconds since the Unix epoch, in whole hundredths of a second as proc(5) tells it.
+/// Measured once for as long as the agent runs: the time of day is adjusted by nanoseconds all the time, and the same
+/// process must have the same start in each of its records.
+pub fn process_start_unix_ns(at: TimeNs) -> u64 {
+    const RESOLUTION_NS: u64 = 10_000_000;
+    static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::boot);
+    let unix_ns = CLOCK.unix_ns(at);
+    unix_ns - unix_ns % RESOLUTION_NS
 }
 
 /// A thread that another one interrupts between reading the two clocks would misdate records by that time, and the next
@@ -69,6 +81,18 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    #[test]
+    fn a_process_has_one_start() {
+        const AT: TimeNs = 1_230_000_000;
+        let once = process_start_unix_ns(AT);
+        assert_eq!(once % 10_000_000, 0);
+        assert!(once.abs_diff(Clock::boot().unix_ns(AT)) < 1_000_000_000);
+        for _ in 0..1000 {
+            std::hint::black_box(Clock::boot());
+            assert_eq!(process_start_unix_ns(AT), once);
+        }
+    }
 
     #[test]
     fn an_interruption_between_the_clocks_does_not_misdate() {

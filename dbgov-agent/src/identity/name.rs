@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::Process;
 use crate::audit::record::{Identity, ParentBlock, ProcessBlock};
-use crate::clock::Clock;
+use crate::clock::process_start_unix_ns;
 
 /// The record's identity. The client's process names it, by its systemd unit, else by its OS user; a remote client is
 /// called by the database user it logs in as, and until that is known by its address.
@@ -49,7 +49,7 @@ fn remote(database_user: Option<&str>, client_addr: Option<SocketAddr>) -> (Stri
 }
 
 /// What stands once in a session: how the process came to be. `None` where nothing is known of that.
-pub fn process_block(process: &Process, clock: &Clock) -> Option<ProcessBlock> {
+pub fn process_block(process: &Process) -> Option<ProcessBlock> {
     let started_ns = process.started_ns?;
     Some(ProcessBlock {
         command: process.command.clone(),
@@ -63,7 +63,7 @@ pub fn process_block(process: &Process, clock: &Clock) -> Option<ProcessBlock> {
                 pid: parent.pid,
             })
             .collect(),
-        started: clock.unix_ns(started_ns),
+        started: process_start_unix_ns(started_ns),
     })
 }
 

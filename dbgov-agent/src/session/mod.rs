@@ -343,7 +343,7 @@ impl Session {
             && let Some(client) = &self.client
         {
             self.process_told = true;
-            record.process = process_block(client, &recorder.clock).map(Box::new);
+            record.process = process_block(client).map(Box::new);
         }
         record
     }

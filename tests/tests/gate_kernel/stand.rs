@@ -18,7 +18,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::segment::{ACK, FIN, Raw, Segment};
 
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+/// Bounds what must come; a dropped segment comes again only after a time-out that doubles each time.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Long enough for a packet that passes to arrive.
 pub(crate) const QUIET: Duration = Duration::from_millis(120);
 pub(crate) const RING_BYTES: u32 = 1 << 20;
