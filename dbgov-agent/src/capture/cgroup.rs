@@ -1,5 +1,7 @@
 //! Control groups: from the id the kernel gives to a path, and from a path to what runs in it.
 
+pub mod group;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -1,13 +1,14 @@
 //! Who is behind a connection.
 //!
 //! [`process`] turns what the kernel gave at connect(2) into a [`Process`], [`joiner`] ties it to the server's side of
-//! the same connection, and [`identity`] makes the record's block of it.
+//! the same connection, [`tags`] has the names operators give, and [`identity`] makes the record's block of it.
 #![forbid(unsafe_code)]
 
 mod ancestors;
 pub mod joiner;
 mod name;
 pub mod process;
+pub mod tags;
 mod users;
 
 pub use ancestors::Ancestor;
