@@ -5,10 +5,11 @@
 //! host          looks for servers and for who is behind old sockets    host.rs
 //! audit-writer  the journal                                            audit::writer
 //! display       the live statements on stdout                          display.rs
-//! control       answers `dbgov status`                                 crate::control
+//! control       answers what the other commands ask                    answers.rs, crate::control
 //! main          waits for a signal
 //! ```
 
+mod answers;
 mod capture;
 mod display;
 mod gate;
@@ -31,11 +32,12 @@ use crate::capture::kernel::{self, Kernel, KernelError, LoadOptions};
 use crate::capture::{cgroup, discover};
 use crate::clock::{Clock, boot_ns, unix_ns};
 use crate::config::{Config, PolicyMode};
-use crate::control::{Control, ControlError, Peer, Queue, Reply, Request};
+use crate::control::{Control, ControlError, Queue};
 use crate::judge::Rulebook;
 use crate::pipeline::{Governed, Pipeline};
 use crate::protocol::postgres::Limits;
 
+use answers::{Answers, Refusals};
 pub use display::{Display, terminal};
 use gate::Gate;
 use policy::PolicyWatch;
@@ -107,6 +109,8 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         ports: config.ports().into_iter().collect(),
         found: Default::default(),
     };
+    // Before the first connect(2) is looked at.
+    let tags = capture::TagKeeper::start(config, &mut kernel)?;
     kernel.govern(governed.all_ports())?;
     let limits = Limits {
         statement_bytes_max: config.capture.statement_bytes_max,
@@ -151,6 +155,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         .map_err(|e| AgentError::Os("make an eventfd", e.into()))?;
     let wake = Arc::new(wake);
     let (queue, requests) = Queue::new(Arc::clone(&wake));
+    let refusals = Arc::new(Refusals::default());
     let stop = Arc::new(AtomicBool::new(false));
     let command_lines = config.identity.command_lines;
     let host = host::start(
@@ -171,6 +176,8 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         policy: watch,
         requests,
         host,
+        tags,
+        refusals: Arc::clone(&refusals),
         wake: Arc::clone(&wake),
         stop: Arc::clone(&stop),
         shared: Arc::clone(&shared),
@@ -180,7 +187,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         .spawn(move || capture.run())
         .map_err(|e| AgentError::Os("start a thread", e))?;
     let control = control
-        .serve(answers(Arc::clone(&shared), queue))
+        .serve(Answers::new(config, Arc::clone(&shared), queue, refusals))
         .map_err(|e| AgentError::Os("start a thread", e))?;
 
     let ended_early = wait(&mut signals, &thread, &reload);
@@ -202,17 +209,6 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         Err(AgentError::WriterEnded)
     } else {
         Ok(())
-    }
-}
-
-/// What the control socket is asked.
-fn answers(
-    shared: Arc<Shared>,
-    queue: Queue,
-) -> impl Fn(&Peer, Request) -> Reply + Send + Sync + 'static {
-    move |peer, request| match request {
-        Request::Status => Reply::of(&shared.get()),
-        request => queue.ask(peer, request),
     }
 }
 

@@ -6,8 +6,8 @@ use super::Process;
 use crate::audit::record::{Identity, ParentBlock, ProcessBlock};
 use crate::clock::process_start_unix_ns;
 
-/// The record's identity. The client's process names it, by its systemd unit, else by its OS user; a remote client is
-/// called by the database user it logs in as, and until that is known by its address.
+/// The record's identity. The client's process names it, by the tag of its cgroup, else by its systemd unit, else by its
+/// OS user; a remote client is called by the database user it logs in as, and until that is known by its address.
 pub fn identity(
     client: Option<&Process>,
     database_user: Option<&str>,
@@ -21,20 +21,29 @@ pub fn identity(
             ..Identity::default()
         };
     };
-    let (name, source) = match (&process.unit, &process.user) {
-        (Some(unit), _) => (unit.clone(), "systemd"),
-        (None, Some(user)) => (user.clone(), "os_user"),
-        (None, None) => (format!("uid:{}", process.uid), "os_user"),
+    let (name, source) = match (&process.tag, &process.unit, &process.user) {
+        (Some(tag), _, _) => (tag.name.as_str().to_owned(), "tag"),
+        (None, Some(unit), _) => (unit.clone(), "systemd"),
+        (None, None, Some(user)) => (user.clone(), "os_user"),
+        (None, None, None) => (format!("uid:{}", process.uid), "os_user"),
+    };
+    let run = process.tag.as_ref().and_then(|tag| tag.run.clone());
+    let (run, purpose, labels) = match run {
+        Some(run) => (Some(run.id), run.purpose, run.labels),
+        None => Default::default(),
     };
     Identity {
         cgroup: process.cgroup.clone(),
         comm: Some(process.comm.clone()),
         container: process.container.clone(),
         exe: process.exe.clone(),
+        labels,
         login_uid: process.login_uid,
         name,
         pid: Some(process.pid),
         pod: None,
+        purpose,
+        run,
         source,
         uid: Some(process.uid),
     }
@@ -69,7 +78,22 @@ pub fn process_block(process: &Process) -> Option<ProcessBlock> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::identity::tags::{Origin, Run, Tag, TagName};
+
+    fn tag(run: Option<Run>) -> Tag {
+        Tag {
+            id: 1,
+            name: TagName::new("agent:sync").unwrap(),
+            cgroup: "/system.slice/sync.service".to_owned(),
+            cgroup_id: 7,
+            origin: Origin::Command,
+            by: None,
+            run,
+        }
+    }
 
     fn process() -> Process {
         Process {
@@ -98,8 +122,13 @@ mod tests {
             user: None,
             ..process()
         };
+        let tagged = Process {
+            tag: Some(Arc::new(tag(None))),
+            ..process()
+        };
         let addr = Some("[::ffff:10.9.0.2]:41884".parse().unwrap());
         let cases = [
+            (Some(&tagged), Some("app"), addr, "agent:sync", "tag"),
             (Some(&full), Some("app"), addr, "sync.service", "systemd"),
             (Some(&no_unit), Some("app"), addr, "alice", "os_user"),
             (Some(&no_user), Some("app"), addr, "uid:1000", "os_user"),
@@ -119,6 +148,21 @@ mod tests {
         assert_eq!(
             json,
             r#"{"cgroup":"/system.slice/sync.service","comm":"python3","exe":"/usr/bin/python3","name":"sync.service","pid":123,"source":"systemd","uid":1000}"#
+        );
+        let run = Run {
+            id: "0190a".to_owned(),
+            purpose: Some("nightly clean-up".to_owned()),
+            labels: [("ticket".to_owned(), "OPS-17".to_owned())].into(),
+        };
+        let process = Process {
+            tag: Some(Arc::new(tag(Some(run)))),
+            pid: 5,
+            ..Process::default()
+        };
+        let json = serde_json::to_string(&identity(Some(&process), None, None)).unwrap();
+        assert_eq!(
+            json,
+            r#"{"comm":"","labels":{"ticket":"OPS-17"},"name":"agent:sync","pid":5,"purpose":"nightly clean-up","run":"0190a","source":"tag","uid":0}"#
         );
         let json = serde_json::to_string(&identity(None, Some("app"), None)).unwrap();
         assert_eq!(json, r#"{"name":"app","source":"database_user"}"#);
