@@ -29,6 +29,8 @@ pub struct Config {
     sections: BTreeMap<String, BTreeMap<String, String>>,
     environment: Vec<(String, String)>,
     policy: Option<String>,
+    /// As they stand: arrays of tables.
+    more: String,
     binary: Option<PathBuf>,
     live: bool,
     quiet: bool,
@@ -60,6 +62,13 @@ impl Config {
     pub fn policy(mut self, text: &str) -> Self {
         self.policy = Some(text.to_string());
         self.set("policy", "file", "\"policy.toml\"")
+    }
+
+    /// More sections, as they stand in the file.
+    pub fn more(mut self, text: &str) -> Self {
+        self.more.push_str(text);
+        self.more.push('\n');
+        self
     }
 
     /// Sets an environment variable of the agent, for instance `DBGOV_LOG`.
@@ -111,6 +120,7 @@ impl Config {
                 text.push_str(&format!("{key} = {value}\n"));
             }
         }
+        text.push_str(&self.more);
         for port in &self.ports {
             text.push_str(&format!(
                 "[[server]]\nprotocol = \"postgresql\"\nport = {port}\n"
