@@ -58,6 +58,9 @@ pub struct ConnState {
     pub resynced: u8,
 }
 
+/// [`ConnectInfo`]: the control ring has a record of it, with more.
+pub const CONNECT_TOLD: u32 = 1;
+
 /// Who called connect(2), kept until the connection is established.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -71,6 +74,9 @@ pub struct ConnectInfo {
     pub uid: u32,
     pub gid: u32,
     pub comm: [u8; 16],
+    /// [`CONNECT_TOLD`].
+    pub flags: u32,
+    pub pad: u32,
 }
 
 /// Counters of one CPU.
@@ -113,7 +119,7 @@ pub struct KernelCounters {
 
 const _: () = {
     assert!(size_of::<ConnState>() == 104);
-    assert!(size_of::<ConnectInfo>() == 56);
+    assert!(size_of::<ConnectInfo>() == 64);
     assert!(size_of::<KernelCounters>() == 152);
 };
 

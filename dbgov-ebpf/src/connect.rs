@@ -14,11 +14,12 @@ use aya_ebpf::{
     macros::cgroup_sock_addr,
     programs::SockAddrContext,
 };
-use dbgov_common::{ConnectInfo, Connecting, Header, KIND_CONNECT};
+use dbgov_common::{CONNECT_TOLD, ConnectInfo, Connecting, Header, KIND_CONNECT};
 
 use crate::{
     counters::count,
     maps::{CONNECTS, CONTROL, governed},
+    task,
 };
 
 const SOCK_STREAM: u32 = 1;
@@ -54,6 +55,7 @@ fn connect(ctx: &SockAddrContext) {
     };
     let pid_tgid = bpf_get_current_pid_tgid();
     let uid_gid = bpf_get_current_uid_gid();
+    let record = CONTROL.reserve::<Connecting>(0);
     let info = ConnectInfo {
         time_boot_ns,
         cgroup_id,
@@ -63,21 +65,26 @@ fn connect(ctx: &SockAddrContext) {
         uid: uid_gid as u32,
         gid: (uid_gid >> 32) as u32,
         comm: bpf_get_current_comm().unwrap_or_default(),
+        flags: if record.is_some() { CONNECT_TOLD } else { 0 },
+        pad: 0,
     };
     let _ = CONNECTS.insert(&cookie, &info, 0);
-    let Some(mut record) = CONTROL.reserve::<Connecting>(0) else {
+    let Some(mut record) = record else {
         count(|c| c.control_ring_full += 1);
         return;
     };
-    record.write(Connecting {
-        header: Header {
+    let at = record.as_mut_ptr();
+    // SAFETY: `at` is room for a `Connecting`, which is written field by field, since it is larger than the stack.
+    unsafe {
+        (&raw mut (*at).header).write(Header {
             kind: KIND_CONNECT,
             cookie,
             time_boot_ns,
             ..Header::default()
-        },
-        connect: info,
-    });
-    // At once: the agent reads /proc/<pid> while the process still waits for the server.
+        });
+        (&raw mut (*at).connect).write(info);
+        task::read(&raw mut (*at).task);
+    }
+    // At once: what the programs could not read the agent looks up while the process waits for the server.
     record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
 }

@@ -18,7 +18,7 @@ const FDS_PER_PROCESS_MAX: usize = 1 << 20;
 const PROCESSES_MAX: usize = 1 << 18;
 
 /// The unit of times in `/proc/<pid>/stat`: USER_HZ is 100 on every architecture dbgov builds for.
-const TICK_NS: u64 = 1_000_000_000 / 100;
+pub const TICK_NS: u64 = 1_000_000_000 / 100;
 
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO` in the kernel's proc_ns.h).
 const INITIAL_PID_NAMESPACE_INODE: u64 = 0xEFFF_FFFC;
@@ -127,8 +127,8 @@ pub fn command_line(pid: u32, bytes_max: usize) -> io::Result<(Vec<String>, bool
     Ok((arguments(&bytes), cut))
 }
 
-/// Each ends with a zero byte, but for the last one of a process that wrote over them.
-fn arguments(bytes: &[u8]) -> Vec<String> {
+/// The arguments of a command line. Each ends with a zero byte, but for the last one of a process that wrote over them.
+pub fn arguments(bytes: &[u8]) -> Vec<String> {
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
     if bytes.is_empty() {
         return Vec::new();

@@ -6,6 +6,7 @@ use std::time::Instant;
 use aya::maps::{MapData, ProgramArray};
 use aya::programs::{CgroupSkb, CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader};
+use dbgov_common::TaskLayout;
 
 use super::layout;
 use super::pin::Pins;
@@ -21,14 +22,16 @@ pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf,
     let object = OBJECT.ok_or(KernelError::NoObject)?;
     let sock_ops_has_netns_cookie = u8::from(sock_ops_tells_netns());
     let skb_has_netns_cookie = u8::from(kernel_at_least(6, 15));
-    let layout = layout::skb();
-    if layout.is_none() {
+    let layouts = layout::layouts();
+    if layouts.skb.is_none() {
         tracing::warn!(
             "what clients of this host send by sendfile(2) or splice(2) they can change after it was looked at, unnoticed: \
              that takes Linux 5.12 with CONFIG_DEBUG_INFO_BTF (/sys/kernel/btf/vmlinux), not in lockdown confidentiality"
         );
     }
-    let layout = layout.unwrap_or_default();
+    let skb = layouts.skb.unwrap_or_default();
+    let task = layouts.task.unwrap_or(TaskLayout::UNKNOWN);
+    let command_lines = u8::from(options.command_lines);
     let log_level: u8 = if options.debug {
         aya_log::Level::Debug as u8
     } else {
@@ -43,8 +46,10 @@ pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf,
             true,
         )
         .override_global("SKB_HAS_NETNS_COOKIE", &skb_has_netns_cookie, true)
-        .override_global("SKB_HEAD_AT", &layout.head, true)
-        .override_global("SKB_END_AT", &layout.end, true)
+        .override_global("SKB_HEAD_AT", &skb.head, true)
+        .override_global("SKB_END_AT", &skb.end, true)
+        .override_global("TASK", &task, true)
+        .override_global("COMMAND_LINES", &command_lines, true)
         .override_global(aya_log::LEVEL, &log_level, false);
     for (name, path) in pins.iter().flat_map(|pins| pins.maps()) {
         loader.map_pin_path(name, path);

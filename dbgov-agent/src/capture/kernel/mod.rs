@@ -24,6 +24,7 @@ use aya_log::EbpfLogger;
 use dbgov_common::{ConnState, KernelCounters, PORT_BITMAP_WORDS, conn};
 
 pub use gate::{AgentState, GateStatus, gate_status};
+pub use layout::kernel_memory_is_known;
 pub use load::{has_gate, kernel_release, kernel_version, sock_ops_tells_netns};
 pub use pin::{PinError, Removed, gate_off};
 
@@ -96,6 +97,8 @@ pub struct LoadOptions {
     pub packet_ring_bytes: u32,
     /// Let the kernel programs write debug lines (they cost time on the packet path).
     pub debug: bool,
+    /// Let them read command lines, in which there may be secrets.
+    pub command_lines: bool,
     /// Directory for pins, on a bpffs.
     pub bpffs: PathBuf,
     /// Pin programs and maps there, so that the gate outlives the agent, and adopt what a former agent left. Without,
