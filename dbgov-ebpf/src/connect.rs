@@ -55,8 +55,7 @@ fn connect(ctx: &SockAddrContext) {
     };
     let pid_tgid = bpf_get_current_pid_tgid();
     let uid_gid = bpf_get_current_uid_gid();
-    let record = CONTROL.reserve::<Connecting>(0);
-    let info = ConnectInfo {
+    let mut info = ConnectInfo {
         time_boot_ns,
         cgroup_id,
         netns_cookie,
@@ -65,14 +64,16 @@ fn connect(ctx: &SockAddrContext) {
         uid: uid_gid as u32,
         gid: (uid_gid >> 32) as u32,
         comm: bpf_get_current_comm().unwrap_or_default(),
-        flags: if record.is_some() { CONNECT_TOLD } else { 0 },
+        flags: 0,
         pad: 0,
     };
-    let _ = CONNECTS.insert(&cookie, &info, 0);
-    let Some(mut record) = record else {
+    let Some(mut record) = CONTROL.reserve::<Connecting>(0) else {
+        let _ = CONNECTS.insert(&cookie, &info, 0);
         count(|c| c.control_ring_full += 1);
         return;
     };
+    info.flags = CONNECT_TOLD;
+    let _ = CONNECTS.insert(&cookie, &info, 0);
     let at = record.as_mut_ptr();
     // SAFETY: `at` is room for a `Connecting`, which is written field by field, since it is larger than the stack.
     unsafe {
