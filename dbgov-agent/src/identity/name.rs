@@ -34,9 +34,9 @@ pub fn identity(
         login_uid: process.login_uid,
         name,
         pid: Some(process.pid),
-        pod: None,
         source,
         uid: Some(process.uid),
+        ..Identity::default()
     }
 }
 

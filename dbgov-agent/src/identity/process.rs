@@ -176,6 +176,15 @@ impl Resolver {
         Some(Arc::new(process))
     }
 
+    /// Whether a process has ended, as far as this agent can tell.
+    pub fn has_ended(&self, pid: u32, started_ns: TimeNs) -> bool {
+        self.proc_is_the_hosts
+            && proc::stat(pid).map_or_else(
+                |error| error.kind() == io::ErrorKind::NotFound,
+                |stat| stat.started_ns != started_ns || stat.is_zombie,
+            )
+    }
+
     /// `None` if the process has ended, also if its number is by now that of a process younger than the connection.
     fn living(&self, pid: u32, at: TimeNs) -> Option<Living> {
         if !self.proc_is_the_hosts {

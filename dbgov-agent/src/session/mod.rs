@@ -13,7 +13,8 @@ pub use self::recorder::Recorder;
 pub use self::verdict::Judgement;
 use self::verdict::Noted;
 use crate::audit::record::{
-    self, CancelBlock, CloseBlock, ErrorBlock, GapBlock, Kind, Record, Rendered, VerdictBlock,
+    self, CancelBlock, CloseBlock, ErrorBlock, GapBlock, HolderBlock, Kind, Record, Rendered,
+    VerdictBlock,
 };
 use crate::identity::{Process, identity, process_block};
 use crate::policy::Message;
@@ -28,6 +29,8 @@ pub struct Session {
     pub client_addr: SocketAddr,
     pub server_addr: SocketAddr,
     pub client: Option<Arc<Process>>,
+    /// The client's process has ended; who held the connection then, where that was found out.
+    client_ended: Option<Option<Arc<Process>>>,
     pub server_pid: Option<u32>,
     id: String,
     midstream: bool,
@@ -77,6 +80,7 @@ impl Session {
             client_addr,
             server_addr,
             client: None,
+            client_ended: None,
             server_pid: None,
             id,
             midstream,
@@ -116,6 +120,16 @@ impl Session {
         self.process_told = false;
         self.blocks = None;
         self.changed = true;
+    }
+
+    /// The client's process has ended, and its connection goes on, held by another: said from the next record on.
+    pub fn set_client_ended(&mut self, holder: Option<Arc<Process>>) {
+        self.client_ended = Some(holder);
+        self.blocks = None;
+    }
+
+    pub fn is_client_ended(&self) -> bool {
+        self.client_ended.is_some()
     }
 
     pub fn set_server_pid(&mut self, pid: u32) {
@@ -368,11 +382,19 @@ impl Session {
             tls: facts.opaque == Some(Opaque::Tls),
             user: facts.user.clone(),
         };
-        let who = identity(
+        let mut who = identity(
             self.client.as_deref(),
             facts.user.as_deref(),
             Some(self.client_addr),
         );
+        who.process_ended = self.client_ended.is_some();
+        who.used_by = self.client_ended.as_ref().and_then(|holder| {
+            holder.as_ref().map(|holder| HolderBlock {
+                comm: holder.comm.clone(),
+                exe: holder.exe.clone(),
+                pid: holder.pid,
+            })
+        });
         // Strings and numbers only: rendering them cannot fail.
         let session = Rendered::new(&session).ok()?;
         let identity = Rendered::new(&who).ok()?;

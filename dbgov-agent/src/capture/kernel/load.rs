@@ -18,7 +18,11 @@ static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("DBGOV_BPF_
 #[cfg(not(dbgov_bpf_object))]
 static OBJECT: Option<&[u8]> = None;
 
-pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf, KernelError> {
+/// The object, and what it cannot do on this kernel, in words.
+pub(super) fn object(
+    options: &LoadOptions,
+    pins: Option<&Pins>,
+) -> Result<(Ebpf, Vec<String>), KernelError> {
     let object = OBJECT.ok_or(KernelError::NoObject)?;
     let sock_ops_has_netns_cookie = u8::from(sock_ops_tells_netns());
     let skb_has_netns_cookie = u8::from(kernel_at_least(6, 15));
@@ -28,6 +32,14 @@ pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf,
             "what clients of this host send by sendfile(2) or splice(2) they can change after it was looked at, unnoticed: \
              that takes Linux 5.12 with CONFIG_DEBUG_INFO_BTF (/sys/kernel/btf/vmlinux), not in lockdown confidentiality"
         );
+    }
+    let mut problems = Vec::new();
+    if layouts.task.is_none() {
+        let problem = "the kernel does not tell how it keeps processes (CONFIG_DEBUG_INFO_BTF, /sys/kernel/btf/vmlinux, not \
+                       in lockdown confidentiality): of one that ends within milliseconds of its connect, program and \
+                       command line stay unknown";
+        tracing::warn!("{problem}");
+        problems.push(problem.to_owned());
     }
     let skb = layouts.skb.unwrap_or_default();
     let task = layouts.task.unwrap_or(TaskLayout::UNKNOWN);
@@ -57,13 +69,14 @@ pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf,
     let loaded = loader.load(object);
     drop(loader);
     give_back();
-    loaded.map_err(|source| {
+    let ebpf = loaded.map_err(|source| {
         if denied(&source) {
             KernelError::NotPermitted(source.into())
         } else {
             KernelError::Object(source)
         }
-    })
+    })?;
+    Ok((ebpf, problems))
 }
 
 /// The kernel's types, read twice, were some ten thousand small pieces, which the allocator would keep: 20 MiB.

@@ -122,6 +122,7 @@ pub struct Kernel {
     _egress: ProgramArray<MapData>,
     bitmap: Vec<u64>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    problems: Vec<String>,
 }
 
 /// Ring buffers, handed to the thread that drains them.
@@ -148,7 +149,7 @@ impl Kernel {
         } else {
             None
         };
-        let mut ebpf = load::object(options, pinned.as_ref())?;
+        let (mut ebpf, problems) = load::object(options, pinned.as_ref())?;
         let logger = if options.debug {
             EbpfLogger::init(&mut ebpf).ok()
         } else {
@@ -181,6 +182,7 @@ impl Kernel {
             counters: take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
             _egress: egress,
             logger,
+            problems,
             ebpf,
         };
         Ok((kernel, rings))
@@ -264,6 +266,11 @@ impl Kernel {
             .programs()
             .filter_map(|(name, program)| Some((name.to_owned(), id(program)?)))
             .collect()
+    }
+
+    /// What the programs cannot do on this kernel, in words.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
     }
 
     /// Takes the hooks away, pinned ones too; the rings keep what they hold.
