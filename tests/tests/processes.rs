@@ -20,6 +20,7 @@ use dbgov_tests::drivers;
 use dbgov_tests::journal;
 use dbgov_tests::postgres::{Options, Server};
 use dbgov_tests::scratch::Scratch;
+use dbgov_tests::wire::Client;
 use serde_json::Value;
 
 use cases::{CLIENT, Case};
@@ -106,7 +107,9 @@ fn who_ends_at_once_is_named() {
     drop(busy);
     agent.stop().unwrap();
 
+    assert_eq!(ran.len(), PROCESSES, "no number was used twice");
     let records = agent.journal().unwrap();
+    let since = records[0]["time"].as_str().unwrap();
     let sessions = journal::by_session(&records);
     let (mut named, mut wrong) = (0, Vec::new());
     for session in sessions.values() {
@@ -114,11 +117,9 @@ fn who_ends_at_once_is_named() {
             wrong.push(format!("no statement: {session:?}"));
             continue;
         };
-        let process = session.iter().find_map(|record| record.get("process"));
         let pid = said(statement);
-        // Numbers are used again: the last one that had it is known, and the case says so.
-        let case = &cases[ran[&pid]];
-        match case.mistake(pid, &statement["identity"], process) {
+        assert_eq!(statement["identity"]["pid"], session[0]["identity"]["pid"]);
+        match cases[ran[&pid]].mistake(pid, session[0], since) {
             None => named += 1,
             Some(mistake) => wrong.push(mistake),
         }
@@ -160,6 +161,20 @@ fn an_exec_after_connect_changes_nothing() {
     assert_eq!(open["process"]["command"][1], "before exec");
 }
 
+/// A connection of this process, in use until what is returned is dropped.
+fn connect_and_stay(server: &Server) -> std::sync::mpsc::Sender<()> {
+    let address = format!("127.0.0.1:{}", server.port()).parse().unwrap();
+    let (stay, dropped) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let mut client = Client::connect(address, "postgres", "postgres", "alive").unwrap();
+        while dropped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            client.query("SELECT 1").unwrap();
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    stay
+}
+
 #[test]
 fn a_connection_that_outlives_its_process_says_so() {
     let server = Server::start(&Options::default()).unwrap();
@@ -170,6 +185,7 @@ fn a_connection_that_outlives_its_process_says_so() {
         .spawn()
         .unwrap();
     assert!(parent.wait().unwrap().success());
+    let alive = connect_and_stay(&server);
     let told = agent
         .wait_for_record(
             "the end of the process is noticed",
@@ -177,6 +193,7 @@ fn a_connection_that_outlives_its_process_says_so() {
             |record| record["kind"] == "statement" && record["identity"]["process_ended"] == true,
         )
         .unwrap();
+    drop(alive);
     agent.stop().unwrap();
     drop(server);
 
@@ -192,6 +209,13 @@ fn a_connection_that_outlives_its_process_says_so() {
     let records = agent.journal().unwrap();
     let first = journal::of_kind(&records, "statement")[0];
     assert!(first["identity"]["process_ended"].is_null());
+    let alive = journal::of_application(&records, "alive");
+    assert!(alive.len() > 3, "it was looked at, too");
+    assert!(
+        alive
+            .iter()
+            .all(|record| record["identity"]["process_ended"].is_null())
+    );
 }
 
 /// An agent for which the kernel describes no types.

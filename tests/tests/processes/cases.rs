@@ -40,7 +40,8 @@ pub(crate) struct Case {
 
 impl Case {
     fn new(program: &Path) -> Self {
-        let file_name = program.file_name().unwrap().to_str().unwrap();
+        let file_name = program.file_name().unwrap().as_bytes();
+        let comm = &file_name[..file_name.len().min(COMM_BYTES)];
         Case {
             program: program.to_owned(),
             name: None,
@@ -49,7 +50,7 @@ impl Case {
             how: "_exit",
             uid: 0,
             exe: program.to_str().unwrap().to_owned(),
-            comm: file_name.bytes().take(COMM_BYTES).map(char::from).collect(),
+            comm: String::from_utf8_lossy(comm).into_owned(),
             command: vec![program.into()],
             _file: None,
         }
@@ -80,14 +81,10 @@ impl Case {
         command
     }
 
-    /// What is wrong in the records of a process.
-    pub(crate) fn mistake(
-        &self,
-        pid: u64,
-        identity: &Value,
-        process: Option<&Value>,
-    ) -> Option<String> {
-        let process = process.unwrap_or(&Value::Null);
+    /// What is wrong in the first record of a session that this process opened. `since`: when nobody had connected yet.
+    pub(crate) fn mistake(&self, pid: u64, open: &Value, since: &str) -> Option<String> {
+        let (identity, process) = (&open["identity"], &open["process"]);
+        let heard = open["time"].as_str()?;
         let (arguments, truncated) = self.recorded_command();
         let parent = &process["parents"][0];
         let started = process["started"].as_str();
@@ -100,7 +97,7 @@ impl Case {
             process["command_truncated"].as_bool().unwrap_or(false) == truncated,
             parent["pid"] == std::process::id(),
             parent["exe"] == std::env::current_exe().unwrap().to_str().unwrap(),
-            started.is_some_and(|started| started.starts_with("20")),
+            started.is_some_and(|started| (since..heard).contains(&started)),
         ];
         facts
             .contains(&false)
