@@ -41,11 +41,11 @@ pub fn identity(
         login_uid: process.login_uid,
         name,
         pid: Some(process.pid),
-        pod: None,
         purpose,
         run,
         source,
         uid: Some(process.uid),
+        ..Identity::default()
     }
 }
 

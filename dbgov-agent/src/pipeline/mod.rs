@@ -2,6 +2,7 @@
 //! kernel and of the host it says as [`Command`]s.
 
 mod connection;
+mod ended;
 mod gate;
 mod governed;
 
@@ -12,6 +13,7 @@ use dbgov_common::gate::{FRAMED_STARTUP, GateState};
 use hashlink::LinkedHashMap;
 
 use connection::Connection;
+pub use ended::Client;
 pub use gate::{GateCommand, Release, Target};
 pub use governed::Governed;
 
@@ -77,6 +79,8 @@ pub struct Pipeline {
     approvals: Approvals,
     /// Looks at what is behind the kept head of a long text.
     tail: Option<Arc<dyn TailTrigger>>,
+    /// Of the look at clients: up to when, and to which connection.
+    looked: (TimeNs, u64),
     /// What an earlier agent's gate knew of connections.
     adopted: HashMap<u64, GateState>,
 }
@@ -106,6 +110,7 @@ impl Pipeline {
             control_generation: 0,
             approvals: Approvals::new(0),
             tail: None,
+            looked: (0, 0),
             adopted: HashMap::new(),
         }
     }

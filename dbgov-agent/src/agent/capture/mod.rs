@@ -51,6 +51,8 @@ const IDLE_MS: u16 = 250;
 const TICK: Duration = Duration::from_millis(250);
 /// How often sessions whose end no event told are looked for, where there can be any.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How often processes that may have ended while their connections go on are looked for.
+const ENDED: Duration = Duration::from_secs(1);
 
 pub(super) struct Capture {
     pub kernel: Kernel,
@@ -99,6 +101,8 @@ struct State {
     /// The last poll(2) found the eventfd raised.
     woken: bool,
     swept: Instant,
+    /// When it was last asked which clients have ended.
+    asked_ended: Instant,
     looking: bool,
     ready: bool,
     /// The connections of a gate that was there before are not known yet: their packets wait in the ring.
@@ -126,6 +130,7 @@ impl Capture {
             sent: now,
             woken: true,
             swept: now,
+            asked_ended: now,
             looking: false,
             ready: false,
             adopting: self.pipeline.has_adopted(),
@@ -237,6 +242,7 @@ impl Capture {
             governed,
             scan,
             existing,
+            ended,
         }) = self.host.reports.try_recv()
         {
             if let Some(governed) = governed {
@@ -253,7 +259,7 @@ impl Capture {
                     status.servers = shown_servers(&scan);
                     status.unix_sockets_unseen =
                         scan.unix_listeners.iter().map(|l| l.path.clone()).collect();
-                    status.problems = scan.problems.clone();
+                    status.problems = [self.kernel.problems(), &scan.problems].concat();
                 });
             }
             if let Some(existing) = existing {
@@ -266,6 +272,9 @@ impl Capture {
                 self.pipeline.retain(&existing.alive, existing.at);
                 self.tag_changes()?;
                 state.looking = false;
+            }
+            for (cookie, holder) in ended {
+                self.pipeline.client_ended(cookie, holder);
             }
             if !state.ready {
                 state.ready = true;
