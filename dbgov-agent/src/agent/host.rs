@@ -2,6 +2,7 @@
 //! the agent. Both walk /proc, which takes milliseconds: too long for the thread that drains the rings.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use nix::sys::eventfd::EventFd;
 
 use crate::capture::discover::existing::{ExistingConnection, existing_connections};
 use crate::capture::discover::{Scan, Watcher};
+use crate::capture::netns;
 use crate::clock::boot_ns;
 use crate::identity::{Process, Resolver};
 use crate::pipeline::Governed;
@@ -28,12 +30,25 @@ pub(super) enum Request {
     Existing,
 }
 
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looks {
+    /// Servers are governed wherever they are found.
+    pub discovers: bool,
+    /// `[identity] command_lines`.
+    pub command_lines: bool,
+    /// Of this host, so that none of its clients is taken for a remote one.
+    pub local_addresses: bool,
+}
+
 /// A look at the host.
 pub(super) struct Report {
     /// What is governed from now on, where that changed.
     pub governed: Option<Governed>,
     pub scan: Option<Scan>,
     pub existing: Option<Existing>,
+    /// All addresses of this host.
+    pub local: Option<HashSet<IpAddr>>,
 }
 
 pub(super) struct Existing {
@@ -57,19 +72,14 @@ impl Host {
     }
 }
 
-pub(super) fn start(
-    governed: Governed,
-    discovers: bool,
-    command_lines: bool,
-    wake: Arc<EventFd>,
-) -> std::io::Result<Host> {
+pub(super) fn start(governed: Governed, looks: Looks, wake: Arc<EventFd>) -> std::io::Result<Host> {
     let (requests, inbox) = sync_channel(CHANNEL_MAX);
     let (outbox, reports) = sync_channel(CHANNEL_MAX);
     let looker = Looker {
         governed,
-        discovers,
+        looks,
         watcher: Watcher::new(),
-        resolver: Resolver::new(command_lines)?,
+        resolver: Resolver::new(looks.command_lines)?,
         wake,
         outbox,
     };
@@ -81,7 +91,7 @@ pub(super) fn start(
 
 struct Looker {
     governed: Governed,
-    discovers: bool,
+    looks: Looks,
     watcher: Watcher,
     resolver: Resolver,
     wake: Arc<EventFd>,
@@ -121,7 +131,7 @@ impl Looker {
         let found: HashSet<_> = scan
             .servers
             .iter()
-            .filter(|server| self.discovers && server.protocol.is_decoded())
+            .filter(|server| self.looks.discovers && server.protocol.is_decoded())
             .map(|server| (server.netns_cookie, server.port()))
             .collect();
         let changed = found != self.governed.found;
@@ -131,7 +141,19 @@ impl Looker {
             scan: (!changes.is_empty() || existing).then(|| scan.clone()),
             // A server that has just been found may have connections already.
             existing: (existing || changed).then(|| self.existing()),
+            local: self.local_addresses(),
         }
+    }
+
+    fn local_addresses(&self) -> Option<HashSet<IpAddr>> {
+        if !self.looks.local_addresses {
+            return None;
+        }
+        let found = netns::local_addresses();
+        if let Err(error) = &found {
+            tracing::warn!(%error, "the addresses of this host cannot be listed");
+        }
+        found.ok()
     }
 
     fn existing(&mut self) -> Existing {

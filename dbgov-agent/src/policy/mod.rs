@@ -39,6 +39,7 @@ pub use context::{Context, Message, Verdict};
 pub use explain::{EffectTold, Explanation, PassedOver};
 pub use glob::{GLOB_BYTES_MAX, Glob, GlobError};
 pub use names::{NameError, NamePattern, SearchPath};
+pub(crate) use parse::block;
 pub use parse::{POLICY_BYTES_MAX, PolicyError, Problem};
 pub use rule::{APPROVAL_TIMEOUT_DEFAULT, AgentDown, Cidr, Rule, Settings};
 pub use time::{DAY_S, TimeWindow, WEEKDAY_NAMES, Weekdays};

@@ -1,6 +1,7 @@
 //! One connection to a database: what the decoder finds in it becomes audit records.
 
 mod blocks;
+mod ends;
 mod recorder;
 mod verdict;
 
@@ -9,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use self::blocks::{name, result_block, statement_block};
+use self::ends::Ends;
 pub use self::recorder::Recorder;
 pub use self::verdict::Judgement;
 use self::verdict::Noted;
@@ -29,6 +31,7 @@ pub struct Session {
     pub server_addr: SocketAddr,
     pub client: Option<Arc<Process>>,
     pub server_pid: Option<u32>,
+    ends: Ends,
     id: String,
     midstream: bool,
     opened_at: TimeNs,
@@ -78,6 +81,7 @@ impl Session {
             server_addr,
             client: None,
             server_pid: None,
+            ends: Ends::default(),
             id,
             midstream,
             opened_at: at,
@@ -108,14 +112,6 @@ impl Session {
 
     pub fn is_midstream(&self) -> bool {
         self.midstream
-    }
-
-    /// Names the process behind the session, from its next record on.
-    pub fn set_client(&mut self, client: Arc<Process>) {
-        self.client = Some(client);
-        self.process_told = false;
-        self.blocks = None;
-        self.changed = true;
     }
 
     pub fn set_server_pid(&mut self, pid: u32) {
@@ -206,22 +202,6 @@ impl Session {
     /// The backend that is to be interrupted, told once.
     pub fn take_cancels(&mut self) -> Option<u32> {
         self.cancels.take()
-    }
-
-    /// `identity.name` of the record.
-    pub fn requester(&self) -> String {
-        let user = self.decoder.facts().user.as_deref();
-        identity(self.client.as_deref(), user, Some(self.client_addr)).name
-    }
-
-    /// What the kernel knows of who is behind the session: see [`Who::identity`].
-    pub fn evidence(&self) -> Option<String> {
-        match &self.client {
-            Some(client) => Some(identity(Some(client), None, None).name),
-            // A client of this host whose process was not found.
-            None if self.client_addr.ip().to_canonical().is_loopback() => None,
-            None => Some(String::new()),
-        }
     }
 
     fn gap(
@@ -339,6 +319,7 @@ impl Session {
             record.session = Some(blocks.session.clone());
             record.identity = Some(blocks.identity.clone());
         }
+        record.pods = self.ends.take_pods();
         if !self.process_told
             && let Some(client) = &self.client
         {
@@ -353,6 +334,7 @@ impl Session {
             Opaque::Tls => "tls",
             Opaque::Gss => "gss",
         });
+        let server = self.ends.server.as_ref();
         let session = record::Session {
             application: facts.application.clone(),
             client_addr: Some(self.client_addr.to_string()),
@@ -364,15 +346,13 @@ impl Session {
             replication: facts.replication,
             role: facts.role.clone(),
             server_addr: Some(self.server_addr.to_string()),
+            server_container: server.and_then(|server| server.workload.container.clone()),
             server_pid: facts.backend_pid.or(self.server_pid),
+            server_pod: self.ends.server_pod.as_ref().map(|pod| pod.full_name()),
             tls: facts.opaque == Some(Opaque::Tls),
             user: facts.user.clone(),
         };
-        let who = identity(
-            self.client.as_deref(),
-            facts.user.as_deref(),
-            Some(self.client_addr),
-        );
+        let who = identity(&self.client(facts.user.as_deref()));
         // Strings and numbers only: rendering them cannot fail.
         let session = Rendered::new(&session).ok()?;
         let identity = Rendered::new(&who).ok()?;
