@@ -12,7 +12,9 @@ use serde::Deserialize;
 pub use self::kubernetes::{Enabled, KubernetesConfig};
 use self::network::NetworkConfig;
 use crate::capture::kernel::{PACKET_RING_BYTES_MAX, PACKET_RING_BYTES_MIN};
+use crate::glob::Glob;
 use crate::identity::networks::Networks;
+use crate::identity::tags::TagRule;
 use crate::policy::Problem;
 
 /// Where the configuration is looked for when `--config` is not given.
@@ -53,6 +55,11 @@ pub struct Config {
     /// Made of `[[network]]`.
     #[serde(skip)]
     pub networks: Arc<Networks>,
+    /// Names for cgroups that come and go.
+    #[serde(rename = "tag")]
+    pub tags: Vec<TagRule>,
+    /// Who may run what under which tags.
+    pub exec: Vec<ExecRule>,
     #[serde(rename = "server")]
     pub servers: Vec<ServerConfig>,
     pub audit: AuditConfig,
@@ -116,6 +123,8 @@ impl Default for CaptureConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IdentityConfig {
+    /// The cgroup below which `dbgov exec` makes those of its runs.
+    pub cgroup: String,
     /// Record the arguments of clients' processes. There may be secrets in them.
     pub command_lines: bool,
 }
@@ -123,8 +132,40 @@ pub struct IdentityConfig {
 impl Default for IdentityConfig {
     fn default() -> Self {
         IdentityConfig {
+            cgroup: "/dbgov".to_owned(),
             command_lines: true,
         }
+    }
+}
+
+/// Lets users run something under a tag (`dbgov exec`). Root may do so under any.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecRule {
+    /// The tags.
+    pub names: Vec<NameGlob>,
+    /// UNIX users, by name ...
+    #[serde(default)]
+    pub users: Vec<String>,
+    /// ... or as members of UNIX groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Tags whose processes may exchange theirs for one of `names`. Without, who has a tag keeps it.
+    #[serde(default)]
+    pub from: Vec<NameGlob>,
+}
+
+/// A pattern of tags' names.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct NameGlob(pub Glob);
+
+impl TryFrom<String> for NameGlob {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let glob = Glob::new(&text).map_err(|error| format!("{text:?}: {error}"))?;
+        Ok(NameGlob(glob))
     }
 }
 
@@ -256,6 +297,28 @@ impl Config {
         if file.is_some_and(|file| file.as_os_str().is_empty()) {
             return Some("[policy] file is empty: give the path of the policy".to_owned());
         }
+        let root = &self.identity.cgroup;
+        if !root.starts_with('/') || root.trim_matches('/').is_empty() || root.contains("..") {
+            return Some(format!(
+                "[identity] cgroup = {root:?}: give a path below the root of the cgroup v2 hierarchy, such as \"/dbgov\""
+            ));
+        }
+        if let Some(rule) = self.exec.iter().find(|rule| rule.names.is_empty()) {
+            return Some(format!(
+                "[[exec]] names is empty (users {:?}): give the tags they may run something under, such as \"agent:*\"",
+                rule.users
+            ));
+        }
+        if let Some(rule) = self
+            .exec
+            .iter()
+            .find(|rule| rule.users.is_empty() && rule.groups.is_empty())
+        {
+            let names: Vec<&str> = rule.names.iter().map(|name| name.0.text()).collect();
+            return Some(format!(
+                "[[exec]] for {names:?} lets nobody: give `users` or `groups`"
+            ));
+        }
         let ring = self.capture.ring_bytes;
         if !ring.is_power_of_two()
             || !(PACKET_RING_BYTES_MIN..=PACKET_RING_BYTES_MAX).contains(&ring)
@@ -371,6 +434,13 @@ mod tests {
             ),
             ("[[sink]]\nname = \"siem\"", "[sink] is not in this version"),
             ("[capture]\nring_bytes = 5000000", "power of two"),
+            ("[identity]\ncgroup = \"/\"", "[identity] cgroup"),
+            ("[identity]\ncgroup = \"/a/../b\"", "[identity] cgroup"),
+            ("[[exec]]\nnames = [\"a{b}\"]", "line 2, column 10"),
+            ("[[exec]]\nnames = [\"a\"]", "lets nobody"),
+            ("[[exec]]\nnames = []\nusers = [\"u\"]", "names is empty"),
+            ("[[exec]]\nusers = [\"u\"]", "missing field `names`"),
+            ("[[tag]]\nname = \"a b\"\nunit = \"x\"", "line 2, column 8"),
             ("[agent", "line 1"),
         ] {
             let error = parse(text).unwrap_err();

@@ -23,13 +23,14 @@ use serde_json::Value;
 
 use crate::agent::status::Status;
 use crate::gate::approvals::{ApprovalId, Listed, Outcome, State};
+use crate::identity::tags::{Labels, Tag, TagName};
 
 pub use peer::{GROUP, Peer};
-pub use queue::{Queue, Queued, Requests};
+pub use queue::{Job, NewRun, Queue, Queued, Requests};
 pub use server::{Control, Handler, Serving};
 
-/// Bytes of a request; the longest has a person's reason in it.
-const REQUEST_BYTES_MAX: u64 = 4096;
+/// Bytes of a request; the longest has the labels of a run in it.
+const REQUEST_BYTES_MAX: u64 = 16 << 10;
 /// Bytes of an answer: a status with a thousand servers, or a thousand statements that wait, each with its head.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
 /// How long a command waits for the agent: longer than the agent waits for its own threads.
@@ -54,7 +55,7 @@ pub enum ControlError {
         source: std::io::Error,
     },
     #[error(
-        "the control socket {0} is for root and the group {GROUP}: run this with sudo, or have root add you with `usermod -aG {GROUP} USER` and log in anew"
+        "cannot reach the control socket {0}: its directory is not for everybody; run this with sudo"
     )]
     NotPermitted(PathBuf),
     #[error("the agent on {0} did not answer in its own words; is it another version?")]
@@ -85,6 +86,90 @@ pub enum Request {
     /// Take the gate away: everything passes.
     GateOff,
     PolicyReload,
+    /// Answered with [`Tagged`].
+    TagSet {
+        name: TagName,
+        target: TagTarget,
+    },
+    /// A list of [`ListedTag`].
+    TagList,
+    /// Answered with the list of the tags that were removed. With a cgroup, only that one's.
+    TagRemove {
+        name: TagName,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cgroup: Option<String>,
+    },
+    /// Put the process that asks into a cgroup of its own with this tag: it is about to become the run. Answered with
+    /// [`Started`].
+    Exec {
+        name: TagName,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        purpose: Option<String>,
+        #[serde(default, skip_serializing_if = "Labels::is_empty")]
+        labels: Labels,
+    },
+}
+
+impl Request {
+    /// As in a record.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Request::Status => "status",
+            Request::Approvals => "approvals",
+            Request::Approve { .. } => "approve",
+            Request::Deny { .. } => "deny",
+            Request::GateOff => "gate_off",
+            Request::PolicyReload => "policy_reload",
+            Request::TagSet { .. } => "tag_set",
+            Request::TagList => "tag_list",
+            Request::TagRemove { .. } => "tag_remove",
+            Request::Exec { .. } => "exec",
+        }
+    }
+
+    /// It changes nothing.
+    pub fn only_looks(&self) -> bool {
+        matches!(
+            self,
+            Request::Status | Request::Approvals | Request::TagList
+        )
+    }
+}
+
+/// Which cgroup is to be tagged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TagTarget {
+    Cgroup(String),
+    /// The one of this process.
+    Pid(u32),
+    /// The one of this systemd unit.
+    Unit(String),
+}
+
+/// A cgroup has been tagged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tagged {
+    pub cgroup: String,
+    pub name: TagName,
+    /// The tag it had before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<TagName>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedTag {
+    #[serde(flatten)]
+    pub tag: Tag,
+    /// In the cgroup itself, not below it.
+    pub processes: u64,
+}
+
+/// The process that asked is a run from here on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    pub cgroup: String,
+    pub run: String,
 }
 
 /// The answer to [`Request::Approve`] and [`Request::Deny`].

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use dbgov_agent::command;
 use dbgov_agent::gate::approvals::Decision;
+use dbgov_agent::identity::tags::TagName;
 
 /// Shows what people, services and AI agents do to databases, from the kernel of the host.
 #[derive(Parser)]
@@ -37,6 +38,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run a command under a tag: what it does to databases goes by that name, with this run's id and purpose
+    Exec(command::exec::Run),
+    /// Say by which names the processes of cgroups go; for root and the group dbgov
+    Tag {
+        #[command(subcommand)]
+        command: TagCommand,
+    },
     /// Decide on statements that wait for approval; for root and the group dbgov
     Approvals {
         #[command(subcommand)]
@@ -59,6 +67,28 @@ enum Command {
     },
     /// Run the pipeline on a pcap or pcapng file, without privileges; records to stdout
     Replay { file: PathBuf },
+}
+
+#[derive(Subcommand)]
+enum TagCommand {
+    /// Give a cgroup, and all below it, a name
+    Set {
+        name: TagName,
+        #[command(flatten)]
+        target: command::tag::Target,
+    },
+    /// Show what is tagged
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a name off its cgroups
+    Rm {
+        name: TagName,
+        /// Only off this one
+        #[arg(long, value_name = "PATH")]
+        cgroup: Option<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -155,6 +185,14 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Run { quiet } => command::run::run(config, *quiet)?,
         Command::Status { json } => return command::status::run(config, *json),
         Command::Doctor { json } => return command::doctor::command(config, *json),
+        Command::Exec(run) => return Ok(command::exec::run(config, run)),
+        Command::Tag { command } => match command {
+            TagCommand::Set { name, target } => command::tag::set(config, name, target)?,
+            TagCommand::List { json } => command::tag::list(config, *json)?,
+            TagCommand::Rm { name, cgroup } => {
+                command::tag::remove(config, name, cgroup.clone())?;
+            }
+        },
         Command::Approvals { command } => match command {
             ApprovalsCommand::List { json } => command::approvals::list(config, *json)?,
             ApprovalsCommand::Approve { id, reason } => {

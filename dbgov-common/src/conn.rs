@@ -71,6 +71,10 @@ pub struct ConnectInfo {
     pub uid: u32,
     pub gid: u32,
     pub comm: [u8; 16],
+    /// Id of the nearest tagged cgroup's tag; 0 where none is tagged.
+    pub tag: u32,
+    /// There are cgroups below those that were looked at ([`crate::TAG_LEVELS_MAX`]); the nearest tag may be theirs.
+    pub tag_deeper: u32,
 }
 
 /// Counters of one CPU.
@@ -113,7 +117,7 @@ pub struct KernelCounters {
 
 const _: () = {
     assert!(size_of::<ConnState>() == 104);
-    assert!(size_of::<ConnectInfo>() == 56);
+    assert!(size_of::<ConnectInfo>() == 64);
     assert!(size_of::<KernelCounters>() == 152);
 };
 

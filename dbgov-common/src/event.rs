@@ -180,8 +180,8 @@ const _: () = {
     assert!(size_of::<Tuple>() == 40);
     assert!(size_of::<Opened>() == 104);
     assert!(size_of::<Closed>() == 88);
-    assert!(size_of::<ClientEstablished>() == 144);
-    assert!(size_of::<Connecting>() == 104);
+    assert!(size_of::<ClientEstablished>() == 152);
+    assert!(size_of::<Connecting>() == 112);
     assert!(size_of::<Listening>() == 64);
     assert!(size_of::<ListenerSegment>() == 88);
     assert!(size_of::<Mark>() == 12);

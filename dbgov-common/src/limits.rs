@@ -16,6 +16,12 @@ pub const CONNS_MAX: u32 = 65_536;
 /// Sockets between connect(2) and established; the oldest goes first.
 pub const CONNECTS_MAX: u32 = 16_384;
 
+/// Cgroups that can be tagged at once: some hundred runs of agents beside the tags of the configuration.
+pub const TAGS_MAX: u32 = 8192;
+
+/// Cgroups above a process that are looked at for a tag. Kubernetes nests five to eight deep.
+pub const TAG_LEVELS_MAX: u32 = 32;
+
 /// Payload bytes in one request record, by class: a packet takes the smallest that holds it, so that a short query
 /// does not take 16 KiB of the ring. Powers of two, for the verifier's sake.
 pub const REQUEST_CLASS_BYTES: [usize; 5] = [128, 256, 1024, 4096, 16384];

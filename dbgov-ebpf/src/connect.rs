@@ -7,18 +7,18 @@ use aya_ebpf::{
     helpers::{
         bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
         generated::{
-            bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie,
-            bpf_ktime_get_boot_ns,
+            bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_netns_cookie,
+            bpf_get_socket_cookie, bpf_ktime_get_boot_ns,
         },
     },
     macros::cgroup_sock_addr,
     programs::SockAddrContext,
 };
-use dbgov_common::{ConnectInfo, Connecting, Header, KIND_CONNECT};
+use dbgov_common::{ConnectInfo, Connecting, Header, KIND_CONNECT, TAG_LEVELS_MAX};
 
 use crate::{
     counters::count,
-    maps::{CONNECTS, CONTROL, governed},
+    maps::{CONNECTS, CONTROL, TAGS, governed},
 };
 
 const SOCK_STREAM: u32 = 1;
@@ -33,6 +33,25 @@ pub fn dbgov_connect4(ctx: SockAddrContext) -> i32 {
 pub fn dbgov_connect6(ctx: SockAddrContext) -> i32 {
     connect(&ctx);
     1
+}
+
+/// The tag of the nearest tagged cgroup above the process, and whether there are more than were looked at. The root,
+/// which is every process's, has none.
+#[inline(always)]
+fn tag() -> (u32, u32) {
+    let mut tag = 0;
+    for level in 1..=TAG_LEVELS_MAX {
+        // SAFETY: takes a number; 0 below the process's own cgroup.
+        let cgroup_id = unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) };
+        if cgroup_id == 0 {
+            return (tag, 0);
+        }
+        // SAFETY: the value is copied at once.
+        if let Some(found) = unsafe { TAGS.get(&cgroup_id) } {
+            tag = *found;
+        }
+    }
+    (tag, 1)
 }
 
 #[inline(always)]
@@ -54,6 +73,7 @@ fn connect(ctx: &SockAddrContext) {
     };
     let pid_tgid = bpf_get_current_pid_tgid();
     let uid_gid = bpf_get_current_uid_gid();
+    let (tag, tag_deeper) = tag();
     let info = ConnectInfo {
         time_boot_ns,
         cgroup_id,
@@ -63,6 +83,8 @@ fn connect(ctx: &SockAddrContext) {
         uid: uid_gid as u32,
         gid: (uid_gid >> 32) as u32,
         comm: bpf_get_current_comm().unwrap_or_default(),
+        tag,
+        tag_deeper,
     };
     let _ = CONNECTS.insert(&cookie, &info, 0);
     let Some(mut record) = CONTROL.reserve::<Connecting>(0) else {

@@ -7,7 +7,7 @@ use aya_ebpf::{
 use dbgov_common::gate::{AUTOMATON_SLOTS, Automaton, GateConfig, GateControl, GateState};
 use dbgov_common::{
     CONNECTS_MAX, CONNS_MAX, CONTROL_RING_BYTES, ConnState, ConnectInfo, KernelCounters,
-    PACKET_RING_BYTES_DEFAULT, PORT_BITMAP_WORDS,
+    PACKET_RING_BYTES_DEFAULT, PORT_BITMAP_WORDS, TAGS_MAX,
 };
 
 /// Governed TCP ports, one bit each: the one look-up every other packet of the host pays for.
@@ -27,6 +27,10 @@ pub static CONNS: HashMap<u64, ConnState> = HashMap::with_max_entries(CONNS_MAX,
 /// By the cookie of the client's socket, from connect(2) to established.
 #[map]
 pub static CONNECTS: LruHashMap<u64, ConnectInfo> = LruHashMap::with_max_entries(CONNECTS_MAX, 0);
+
+/// The tag's id by the id of the tagged cgroup; written by the agent.
+#[map]
+pub static TAGS: HashMap<u64, u32> = HashMap::with_max_entries(TAGS_MAX, 0);
 
 #[map]
 pub static COUNTERS: PerCpuArray<KernelCounters> = PerCpuArray::with_max_entries(1, 0);

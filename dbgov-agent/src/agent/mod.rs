@@ -6,10 +6,11 @@
 //! audit-writer  the journal                                            audit::writer
 //! display       the live statements on stdout                          display.rs
 //! kubernetes    asks the API for the pods of this node                 identity::pods
-//! control       answers `dbgov status`                                 crate::control
+//! control       answers what the other commands ask                    answers.rs, crate::control
 //! main          waits for a signal
 //! ```
 
+mod answers;
 mod capture;
 mod display;
 mod gate;
@@ -32,12 +33,13 @@ use crate::capture::kernel::{self, Kernel, KernelError, LoadOptions};
 use crate::capture::{cgroup, discover};
 use crate::clock::{Clock, boot_ns, unix_ns};
 use crate::config::{Config, PolicyMode, hostname};
-use crate::control::{Control, ControlError, Peer, Queue, Reply, Request};
+use crate::control::{Control, ControlError, Queue};
 use crate::identity::pods::{self, FIRST_LIST_TIMEOUT, Pods};
 use crate::judge::Rulebook;
 use crate::pipeline::{Governed, Pipeline};
 use crate::protocol::postgres::Limits;
 
+use answers::{Answers, Refusals};
 pub use display::{Display, terminal};
 use gate::Gate;
 use host::Looks;
@@ -122,6 +124,8 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         ports: config.ports().into_iter().collect(),
         found: Default::default(),
     };
+    // Before the first connect(2) is looked at.
+    let tags = capture::TagKeeper::start(config, &mut kernel)?;
     kernel.govern(governed.all_ports())?;
     let limits = Limits {
         statement_bytes_max: config.capture.statement_bytes_max,
@@ -168,6 +172,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     pipeline.recorder().journal = Some(journal);
 
     let (queue, requests) = Queue::new(Arc::clone(&wake));
+    let refusals = Arc::new(Refusals::default());
     let stop = Arc::new(AtomicBool::new(false));
     let command_lines = config.identity.command_lines;
     let looks = Looks {
@@ -189,6 +194,8 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         policy: watch,
         requests,
         host,
+        tags,
+        refusals: Arc::clone(&refusals),
         wake: Arc::clone(&wake),
         stop: Arc::clone(&stop),
         shared: Arc::clone(&shared),
@@ -198,7 +205,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         .spawn(move || capture.run())
         .map_err(|e| AgentError::Os("start a thread", e))?;
     let control = control
-        .serve(answers(Arc::clone(&shared), queue))
+        .serve(Answers::new(config, Arc::clone(&shared), queue, refusals))
         .map_err(|e| AgentError::Os("start a thread", e))?;
 
     let ended_early = wait(&mut signals, &thread, &reload);
@@ -220,17 +227,6 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         Err(AgentError::WriterEnded)
     } else {
         Ok(())
-    }
-}
-
-/// What the control socket is asked.
-fn answers(
-    shared: Arc<Shared>,
-    queue: Queue,
-) -> impl Fn(&Peer, Request) -> Reply + Send + Sync + 'static {
-    move |peer, request| match request {
-        Request::Status => Reply::of(&shared.get()),
-        request => queue.ask(peer, request),
     }
 }
 

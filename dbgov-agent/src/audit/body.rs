@@ -114,6 +114,7 @@ impl Renderer {
         bytes: &mut Vec<u8>,
     ) -> Result<(), serde_json::Error> {
         write_optional(bytes, b",\"close\":", &record.close)?;
+        write_optional(bytes, b",\"control\":", &record.control)?;
         write_optional(bytes, b",\"error\":", &record.error)?;
         write_optional(bytes, b",\"gap\":", &record.gap)?;
         if let Some(identity) = &record.identity {
@@ -150,6 +151,7 @@ impl Renderer {
             bytes.extend_from_slice(b",\"statement\":");
             block::write_statement(statement, bytes);
         }
+        write_optional(bytes, b",\"tag\":", &record.tag)?;
         bytes.extend_from_slice(b",\"time\":\"");
         self.time.write(record.time_unix_ns, bytes);
         bytes.extend_from_slice(b"\",\"v\":");

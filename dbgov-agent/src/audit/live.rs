@@ -12,7 +12,10 @@ pub(crate) mod text;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use fields::{Approval, Line, PolicyFields, ResultFields, Statement, Verdict};
+use fields::{
+    Approval, Approver, ControlFields, Line, PolicyFields, ResultFields, Statement, TagFields,
+    Verdict,
+};
 use text::{count, push_visible, width_columns};
 
 /// Columns of the two that say who; longer names are cut so that the statements stand below each other.
@@ -227,6 +230,8 @@ fn show(line: &Line) -> Shown {
         "agent_stop" => Shown::body(Style::Good, "dbgov stopped".to_owned()),
         "approval" => Shown::body(Style::Alarm, show_approval(&line.approval)),
         "policy" => show_policy(&line.policy),
+        "tag" => Shown::body(Style::Good, show_tag(&line.tag)),
+        "control" => Shown::body(Style::Alarm, show_control(&line.control)),
         "verdict_unenforced" => Shown::body(Style::Alarm, show_unenforced(line)),
         other => Shown::body(Style::Plain, other.to_owned()),
     }
@@ -238,14 +243,37 @@ fn show_approval(approval: &Approval) -> String {
         approval.id, approval.rule, approval.state
     );
     if let Some(approver) = &approval.approver {
-        let uid = format!("uid {}", approver.uid);
-        body.push_str(&format!(" by {}", approver.user.as_ref().unwrap_or(&uid)));
+        body.push_str(&format!(" by {}", approver.shown()));
     }
     if !approval.reason.is_empty() {
         body.push_str(&format!(": {}", approval.reason));
     }
     body.push_str(&format!(": {}", approval.statement.head));
     body
+}
+
+fn show_tag(tag: &TagFields) -> String {
+    let mut body = match tag.event.as_str() {
+        "set" => format!("{} goes by {}", tag.cgroup, tag.name),
+        event => format!("{} no longer goes by {} ({event})", tag.cgroup, tag.name),
+    };
+    if let Some(by) = &tag.by {
+        body.push_str(&format!(", by {}", by.shown()));
+    }
+    if !tag.purpose.is_empty() {
+        body.push_str(&format!(": {}", tag.purpose));
+    }
+    body
+}
+
+fn show_control(control: &ControlFields) -> String {
+    let by = control.by.as_ref().map(Approver::shown);
+    format!(
+        "!!! REFUSED {} to {}: {}",
+        control.request,
+        by.unwrap_or_default(),
+        control.reason
+    )
 }
 
 fn show_policy(policy: &PolicyFields) -> Shown {

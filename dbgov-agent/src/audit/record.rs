@@ -59,6 +59,8 @@ pub enum Kind {
     Gap,
     VerdictUnenforced,
     Approval,
+    /// Something the control socket was asked and refused.
+    Control,
     Tag,
     Policy,
     AgentStart,
@@ -78,6 +80,7 @@ impl Kind {
             Kind::Gap => "gap",
             Kind::VerdictUnenforced => "verdict_unenforced",
             Kind::Approval => "approval",
+            Kind::Control => "control",
             Kind::Tag => "tag",
             Kind::Policy => "policy",
             Kind::AgentStart => "agent_start",
@@ -159,6 +162,9 @@ pub struct Identity {
     pub container: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
+    /// What was said of the run it belongs to (`dbgov exec --label`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Uid of the log-in that the process goes back to, whatever user it became since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_uid: Option<u32>,
@@ -175,6 +181,12 @@ pub struct Identity {
     /// From the cgroup, so also where the API has not told the pod's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
+    /// Why the run was started, in the words of who did (`dbgov exec --purpose`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// Id of the run (`dbgov exec`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// Of the container: `containerd`, `cri-o`, `docker`, `podman`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<&'static str>,
@@ -462,6 +474,44 @@ pub struct ApprovalStatement {
     pub sha256: String,
 }
 
+/// A tag that was given to a cgroup or taken from it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TagBlock {
+    /// Who changed it; absent where nobody did (the cgroup ended, the configuration has it).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<ApproverBlock>,
+    /// cgroup v2 path.
+    pub cgroup: String,
+    /// `set`, `removed` by somebody, `replaced` by another tag of the same cgroup, `ended` with the cgroup.
+    pub event: &'static str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    pub name: String,
+    /// `command`, `config`, `exec`.
+    pub origin: &'static str,
+    /// The process that asked; with origin `exec` and event `set` the one that became the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+}
+
+/// Requests on the control socket that were refused.
+#[derive(Debug, Clone, Serialize)]
+pub struct ControlBlock {
+    /// How many since the last such record of this user.
+    #[serde(serialize_with = "exact")]
+    pub attempts: u64,
+    pub by: ApproverBlock,
+    pub pid: u32,
+    /// Why, as the user was told.
+    pub reason: String,
+    /// What was asked last: `status`, `tag_set`, `exec`, ...
+    pub request: String,
+}
+
 /// An audit record before the journal gives it its number, its node and its place in the chain. The blocks of the rarer
 /// kinds are boxed: records are moved and queued by the ten thousand, and nearly all are statements.
 /// `body` and [`super::line::LineEncoder`] write it out: with `chain`, `node`, `seq`, `time` and `v` between these fields.
@@ -477,6 +527,8 @@ pub struct Record {
     pub cancel: Option<Box<CancelBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub close: Option<Box<CloseBlock>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<Box<ControlBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Box<ErrorBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -500,6 +552,8 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statement: Option<StatementBlock>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Box<TagBlock>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Box<VerdictBlock>>,
     /// Nanoseconds since the Unix epoch, UTC.
     #[serde(skip)]
@@ -513,6 +567,7 @@ impl Record {
             approval: None,
             cancel: None,
             close: None,
+            control: None,
             error: None,
             gap: None,
             identity: None,
@@ -523,6 +578,7 @@ impl Record {
             result: None,
             session: None,
             statement: None,
+            tag: None,
             verdict: None,
             time_unix_ns,
         }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::record::{
-    ApprovalBlock, ApprovalStatement, ApproverBlock, CancelBlock, CloseBlock, ErrorBlock, GapBlock,
-    Identity, Kind, ParentBlock, PodBlock, PodsBlock, ProcessBlock, Record, Rendered, ResultBlock,
-    Session, StatementBlock,
+    ApprovalBlock, ApprovalStatement, ApproverBlock, CancelBlock, CloseBlock, ControlBlock,
+    ErrorBlock, GapBlock, Identity, Kind, ParentBlock, PodBlock, PodsBlock, ProcessBlock, Record,
+    Rendered, ResultBlock, Session, StatementBlock, TagBlock,
 };
 use crate::protocol::Text;
 
@@ -100,12 +100,15 @@ pub(super) fn everything() -> Vec<Record> {
             comm: some(),
             container: some(),
             exe: some(),
+            labels: [(nasty.clone(), nasty.clone())].into(),
             login_uid: Some(1000),
             name: nasty.clone(),
             network: some(),
             pid: Some(u32::MAX),
             pod: some(),
             pod_uid: some(),
+            purpose: some(),
+            run: some(),
             runtime: Some("containerd"),
             service_account: some(),
             source: "service_account",
@@ -210,16 +213,50 @@ pub(super) fn everything() -> Vec<Record> {
     };
     error.error = Some(block.into());
     let lost = gap("crash", Some(9));
-    vec![full, start, cancel, close, error, lost, approval()]
+    let mut tag = Record::new(Kind::Tag, TIME_UNIX_NS);
+    tag.tag = Some(Box::new(TagBlock {
+        by: Some(alice()),
+        cgroup: nasty.clone(),
+        event: "set",
+        labels: [(nasty.clone(), nasty.clone())].into(),
+        name: nasty.clone(),
+        origin: "exec",
+        pid: Some(7),
+        purpose: some(),
+        run: some(),
+    }));
+    let mut control = Record::new(Kind::Control, TIME_UNIX_NS);
+    control.control = Some(Box::new(ControlBlock {
+        attempts: u64::MAX,
+        by: alice(),
+        pid: 7,
+        reason: nasty.clone(),
+        request: "tag_set".to_owned(),
+    }));
+    vec![
+        full,
+        start,
+        cancel,
+        close,
+        error,
+        lost,
+        approval(),
+        tag,
+        control,
+    ]
+}
+
+fn alice() -> ApproverBlock {
+    ApproverBlock {
+        uid: 1000,
+        user: Some("alice".to_owned()),
+    }
 }
 
 fn approval() -> Record {
     let mut record = Record::new(Kind::Approval, TIME_UNIX_NS);
     record.approval = Some(Box::new(ApprovalBlock {
-        approver: Some(ApproverBlock {
-            uid: 1000,
-            user: Some("alice".to_owned()),
-        }),
+        approver: Some(alice()),
         id: "k7qx-1".to_owned(),
         reason: Some(nasty_text()),
         requester: "agent:sync".to_owned(),

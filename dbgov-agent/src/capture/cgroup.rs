@@ -1,6 +1,7 @@
 //! Control groups: from the id the kernel gives to a path, and from a path to what runs in it.
 
 mod container;
+pub mod group;
 
 use std::fs::File;
 use std::io;

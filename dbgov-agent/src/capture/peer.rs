@@ -1,8 +1,9 @@
 //! Who is at the other end of a UNIX socket, as the kernel noted when it connected (unix(7)). Nothing a process says.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 /// Groups a process may be in (`NGROUPS_MAX` of the kernel's limits.h).
@@ -30,6 +31,47 @@ pub fn credentials(socket: &impl AsFd) -> io::Result<Credentials> {
         gid: found.gid(),
         groups: groups(socket)?,
     })
+}
+
+/// A reference to the process that connected, which its number may cease to be. SO_PEERPIDFD (Linux 6.5), before that
+/// pidfd_open(2) of the number.
+pub fn process(socket: &impl AsFd, pid: u32) -> io::Result<Process> {
+    const SO_PEERPIDFD: libc::c_int = 77;
+    let mut fd: libc::c_int = -1;
+    let mut bytes = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the descriptor is borrowed and so open; `fd` and `bytes` live for the whole call, and the kernel writes at
+    // most `bytes` into `fd`.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PEERPIDFD,
+            (&raw mut fd).cast(),
+            &raw mut bytes,
+        )
+    };
+    if answer != 0 {
+        // SAFETY: takes numbers.
+        let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+        fd = opened as libc::c_int;
+    }
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a descriptor the kernel has just made for us.
+    Ok(Process(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// A process, whatever becomes of its number.
+#[derive(Debug)]
+pub struct Process(OwnedFd);
+
+impl Process {
+    /// A pidfd can be read when its process has ended (pidfd_open(2)).
+    pub fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
 }
 
 fn groups(socket: &impl AsFd) -> io::Result<Vec<u32>> {
@@ -74,6 +116,7 @@ mod tests {
         assert_eq!(found.pid, std::process::id());
         assert_eq!(found.uid, nix::unistd::geteuid().as_raw());
         assert_eq!(found.gid, nix::unistd::getegid().as_raw());
+        assert!(!process(&one, found.pid).unwrap().has_ended());
         let mut ours: Vec<u32> = nix::unistd::getgroups()
             .unwrap()
             .into_iter()

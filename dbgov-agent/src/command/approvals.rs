@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::audit::live::text::{duration, push_visible, width_columns};
+use super::table::{self, visible};
+use crate::audit::live::text::duration;
 use crate::config::Config;
 use crate::control::{self, Request};
 use crate::gate::approvals::{ApprovalId, Decision, Listed, State};
@@ -17,7 +18,7 @@ pub fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     if json {
         println!("{}", serde_json::to_string(&listed)?);
     } else {
-        print!("{}", table(&listed));
+        print!("{}", shown(&listed));
     }
     Ok(())
 }
@@ -49,26 +50,14 @@ pub fn decide(
     Ok(())
 }
 
-fn table(listed: &[Listed]) -> String {
+fn shown(listed: &[Listed]) -> String {
     if listed.is_empty() {
         return "nothing waits for approval\n".to_owned();
     }
     let head = ["ID", "WAITS", "LEFT", "WHO", "AS", "RULE", "STATEMENT"].map(str::to_owned);
     let rows = listed.iter().map(row);
     let rows: Vec<[String; 7]> = std::iter::once(head).chain(rows).collect();
-    let mut out = String::new();
-    for row in &rows {
-        for (column, cell) in row.iter().enumerate() {
-            out.push_str(cell);
-            // Nothing follows the last one.
-            if column + 1 < row.len() {
-                let widest = rows.iter().map(|row| width_columns(&row[column])).max();
-                let gap = widest.unwrap_or_default() - width_columns(cell) + 2;
-                out.extend(std::iter::repeat_n(' ', gap));
-            }
-        }
-        out.push('\n');
-    }
+    let mut out = table::aligned(&rows);
     out.push_str(
         "dbgov approvals approve ID, or deny ID [--reason TEXT]; --json has the whole of it\n",
     );
@@ -90,13 +79,6 @@ fn row(listed: &Listed) -> [String; 7] {
         visible(&listed.rule, usize::MAX),
         visible(&listed.statement.head, HEAD_COLUMNS),
     ]
-}
-
-/// On one line, and nothing that plays with the terminal: statements and names are what clients say.
-fn visible(text: &str, columns: usize) -> String {
-    let mut shown = String::new();
-    push_visible(&mut shown, text, columns);
-    shown
 }
 
 #[cfg(test)]
@@ -125,8 +107,8 @@ mod tests {
 
     #[test]
     fn the_table_is_readable() {
-        assert_eq!(table(&[]), "nothing waits for approval\n");
-        let text = table(&[listed("UPDATE t\n   SET x = 1"), listed(&"x".repeat(500))]);
+        assert_eq!(shown(&[]), "nothing waits for approval\n");
+        let text = shown(&[listed("UPDATE t\n   SET x = 1"), listed(&"x".repeat(500))]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
@@ -142,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_statement_does_not_play_with_the_terminal() {
-        let text = table(&[listed("a\u{1b}[2J\r\nb")]);
+        let text = shown(&[listed("a\u{1b}[2J\r\nb")]);
         assert!(text.contains(r"a\x1b[2J b"), "{text}");
     }
 }

@@ -2,9 +2,12 @@
 
 pub mod approvals;
 pub mod doctor;
+pub mod exec;
 pub mod gate;
 pub mod policy;
 pub mod replay;
 pub mod run;
 pub mod status;
+mod table;
+pub mod tag;
 pub mod tail;

@@ -1,22 +1,32 @@
 //! Who asks, and whether they may.
 
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
-use crate::capture::peer::{self, Credentials};
+use crate::capture::cgroup;
+use crate::capture::peer::{self, Credentials, Process};
 use crate::gate::approvals::Approver;
 
 /// UNIX group whose members may ask the agent beside root. Who decides on approvals belongs in it.
 pub const GROUP: &str = "dbgov";
 
 /// A client of the control socket, by the kernel's word.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     pub pid: u32,
     pub uid: u32,
     /// Name of the UNIX user, where there is one.
     pub user: Option<String>,
+    /// Root, or in the group [`GROUP`]. Others may only ask to run something under a tag ([`super::Request::Exec`]).
+    pub permitted: bool,
+    /// All groups of the process.
+    pub groups: Vec<u32>,
+    /// cgroup v2 path of the process.
+    pub cgroup: Option<String>,
+    /// The process itself; absent where it had ended.
+    pub process: Option<Arc<Process>>,
 }
 
 impl Peer {
@@ -26,30 +36,46 @@ impl Peer {
             user: self.user.clone(),
         }
     }
+
+    /// Name of the user, or its number.
+    pub fn who(&self) -> String {
+        match &self.user {
+            Some(user) => user.clone(),
+            None => format!("uid {}", self.uid),
+        }
+    }
+
+    /// What one who may not ask is told.
+    pub fn refusal(&self) -> String {
+        let who = self.who();
+        format!(
+            "{who} may not ask: only root and members of the group {GROUP}; run this with sudo, or have root add you with `usermod -aG {GROUP} {who}` and log in anew"
+        )
+    }
 }
 
-/// The client, or why it may not ask. What the process's groups are counts, not what the user database says of its
-/// user: one that gave its groups away has no more rights than it kept.
-pub(super) fn admit(stream: &UnixStream) -> Result<Peer, String> {
+/// The client. What the process's groups are counts, not what the user database says of its user: one that gave its
+/// groups away has no more rights than it kept.
+pub(super) fn identify(stream: &UnixStream) -> Result<Peer, String> {
     let credentials = peer::credentials(stream)
         .map_err(|error| format!("the kernel does not say who asks: {error}"))?;
     let user = User::from_uid(Uid::from_raw(credentials.uid))
         .ok()
         .flatten()
         .map(|user| user.name);
-    if !permitted(&credentials, group()) {
-        let who = match &user {
-            Some(user) => user.clone(),
-            None => format!("uid {}", credentials.uid),
-        };
-        return Err(format!(
-            "{who} may not ask: only root and members of the group {GROUP}; run this with sudo, or have root add you with `usermod -aG {GROUP} {who}` and log in anew"
-        ));
-    }
+    let permitted = permitted(&credentials, group());
+    let mut groups = credentials.groups;
+    groups.push(credentials.gid);
     Ok(Peer {
         pid: credentials.pid,
         uid: credentials.uid,
         user,
+        permitted,
+        groups,
+        cgroup: cgroup::of_process(credentials.pid)
+            .ok()
+            .and_then(|cgroups| cgroups.v2),
+        process: peer::process(stream, credentials.pid).ok().map(Arc::new),
     })
 }
 
@@ -59,6 +85,23 @@ pub(super) fn group() -> Option<Gid> {
         .ok()
         .flatten()
         .map(|group| group.gid)
+}
+
+/// Whom a client has to share its places with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Other,
+    Group,
+    Root,
+}
+
+/// Asked on the thread that accepts.
+pub(super) fn standing(stream: &UnixStream) -> Standing {
+    match peer::credentials(stream) {
+        Ok(credentials) if credentials.uid == 0 => Standing::Root,
+        Ok(credentials) if permitted(&credentials, group()) => Standing::Group,
+        _ => Standing::Other,
+    }
 }
 
 fn permitted(credentials: &Credentials, group: Option<Gid>) -> bool {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use nix::sys::eventfd::EventFd;
 
 use super::{Peer, Reply, Request};
+use crate::glob::Glob;
+use crate::identity::tags::NewTag;
 
 /// Requests that wait for the thread; more clients than this are not served at once.
 const WAITING_MAX: usize = 32;
@@ -31,11 +33,33 @@ pub struct Queue {
 #[derive(Debug)]
 pub struct Requests(Receiver<Queued>);
 
-/// A request to be answered.
+/// What the thread is asked to do.
+#[derive(Debug)]
+pub enum Job {
+    Request(Request),
+    /// A cgroup was found for [`Request::TagSet`].
+    Tag(NewTag),
+    /// A cgroup was made for [`Request::Exec`], and its process is about to be moved there. Answered with the tag's id.
+    Run(Box<NewRun>),
+    /// The process is there ...
+    Moved(u32),
+    /// ... or could not be moved.
+    NotMoved(u32),
+}
+
+/// A run that is about to start.
+#[derive(Debug)]
+pub struct NewRun {
+    pub tag: NewTag,
+    /// Tags that may be exchanged for it; a process that has another one keeps that.
+    pub from: Vec<Glob>,
+}
+
+/// A job to be answered.
 #[derive(Debug)]
 pub struct Queued {
     pub peer: Peer,
-    pub request: Request,
+    pub job: Job,
     answer: SyncSender<Reply>,
     state: Arc<AtomicU8>,
 }
@@ -48,16 +72,16 @@ impl Queue {
     }
 
     /// Waits for the answer.
-    pub fn ask(&self, peer: &Peer, request: Request) -> Reply {
-        self.ask_within(peer, request, TIMEOUT)
+    pub fn ask(&self, peer: &Peer, job: Job) -> Reply {
+        self.ask_within(peer, job, TIMEOUT)
     }
 
-    fn ask_within(&self, peer: &Peer, request: Request, timeout: Duration) -> Reply {
+    fn ask_within(&self, peer: &Peer, job: Job, timeout: Duration) -> Reply {
         let (answer, answers) = sync_channel(1);
         let state = Arc::new(AtomicU8::new(WAITING));
         let queued = Queued {
             peer: peer.clone(),
-            request,
+            job,
             answer,
             state: Arc::clone(&state),
         };
@@ -118,6 +142,10 @@ mod tests {
             pid: 1,
             uid: 0,
             user: Some("root".to_owned()),
+            permitted: true,
+            groups: vec![0],
+            cgroup: None,
+            process: None,
         };
         (queue, requests, wake, peer)
     }
@@ -125,12 +153,12 @@ mod tests {
     #[test]
     fn a_request_crosses_and_wakes() {
         let (queue, requests, wake, peer) = queue();
-        let asking = std::thread::spawn(move || queue.ask(&peer, Request::Status));
+        let asking = std::thread::spawn(move || queue.ask(&peer, Job::Request(Request::Status)));
         while wake.read().is_err() {
             std::thread::yield_now();
         }
         let queued = requests.next().unwrap();
-        assert_eq!(queued.request, Request::Status);
+        assert!(matches!(queued.job, Job::Request(Request::Status)));
         assert_eq!(queued.peer.uid, 0);
         queued.answer(Reply::of(&7));
         assert_eq!(asking.join().unwrap(), Reply::Ok(7.into()));
@@ -139,7 +167,11 @@ mod tests {
     #[test]
     fn what_was_given_up_is_not_begun() {
         let (queue, requests, _wake, peer) = queue();
-        let reply = queue.ask_within(&peer, Request::GateOff, Duration::from_millis(5));
+        let reply = queue.ask_within(
+            &peer,
+            Job::Request(Request::GateOff),
+            Duration::from_millis(5),
+        );
         assert!(matches!(reply, Reply::Error(words) if words.contains("nothing was done")));
         assert!(requests.next().is_none());
     }
@@ -148,11 +180,14 @@ mod tests {
     fn the_queue_is_bounded_and_a_thread_that_ended_answers() {
         let (queue, requests, _wake, peer) = queue();
         for _ in 0..WAITING_MAX {
-            queue.ask_within(&peer, Request::Status, Duration::ZERO);
+            queue.ask_within(&peer, Job::Request(Request::Status), Duration::ZERO);
         }
-        let full = queue.ask_within(&peer, Request::Status, Duration::ZERO);
+        let full = queue.ask_within(&peer, Job::Request(Request::Status), Duration::ZERO);
         assert!(matches!(full, Reply::Error(words) if words.contains("busy")));
         drop(requests);
-        assert!(matches!(queue.ask(&peer, Request::Status), Reply::Error(_)));
+        assert!(matches!(
+            queue.ask(&peer, Job::Request(Request::Status)),
+            Reply::Error(_)
+        ));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::Permissions;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::peer::{self, Peer};
 use super::{ControlError, REQUEST_BYTES_MAX, Reply, Request};
-use crate::capture::peer::credentials;
 
-/// Clients served at once; of root, and of all others together, so that they cannot lock root out.
+/// Clients served at once; of root, of the group, and of all others together, so that they cannot lock the first out.
 const CLIENTS_MAX: usize = 16;
 /// How long a client may take to send its request, and again to read its answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -62,15 +61,9 @@ impl Control {
             listener,
             path: path.to_owned(),
         };
-        // The mode only keeps others from knocking; whether a client may ask is decided by its credentials.
-        let mode = match peer::group() {
-            Some(group) if nix::unistd::geteuid().is_root() => {
-                chown(path, None, Some(group.as_raw())).map_err(failed)?;
-                0o660
-            }
-            _ => 0o600,
-        };
-        std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
+        // Whoever knocks is heard, so that an attempt can be recorded and `dbgov exec` works for everybody the
+        // configuration lets; what a client may ask is decided by its credentials.
+        std::fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(failed)?;
         Ok(control)
     }
 
@@ -80,7 +73,7 @@ impl Control {
         let stopped = Arc::clone(&stop);
         let path = self.path.clone();
         let handler = Arc::new(handler);
-        let clients = [Arc::default(), Arc::default()];
+        let clients = [Arc::default(), Arc::default(), Arc::default()];
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
@@ -142,9 +135,8 @@ impl Drop for Place {
 }
 
 /// Gives the client a thread, or the answer that there is none.
-fn take(stream: UnixStream, handler: &Arc<impl Handler>, clients: &[Arc<AtomicUsize>; 2]) {
-    let root = credentials(&stream).is_ok_and(|found| found.uid == 0);
-    let Some(place) = Place::take(&clients[usize::from(root)]) else {
+fn take(stream: UnixStream, handler: &Arc<impl Handler>, clients: &[Arc<AtomicUsize>; 3]) {
+    let Some(place) = Place::take(&clients[peer::standing(&stream) as usize]) else {
         // Not waited for: this is the thread that accepts.
         let _ = stream.set_nonblocking(true);
         let _ = send(&stream, &Reply::error("too many ask at once; try again"));
@@ -163,16 +155,15 @@ fn take(stream: UnixStream, handler: &Arc<impl Handler>, clients: &[Arc<AtomicUs
 
 fn serve_one(stream: &UnixStream, handler: &impl Handler) -> std::io::Result<()> {
     stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
-    let peer = match peer::admit(stream) {
+    let peer = match peer::identify(stream) {
         Ok(peer) => peer,
-        Err(words) => {
-            tracing::warn!(refusal = %words, "the control socket was asked");
-            return send(stream, &Reply::Error(words));
-        }
+        Err(words) => return send(stream, &Reply::Error(words)),
     };
     let line = request_line(stream)?;
     let reply = match serde_json::from_slice(&line) {
         Ok(request) => handler.handle(&peer, request),
+        // What others than those who may ask say is of no interest.
+        Err(_) if !peer.permitted => Reply::Error(peer.refusal()),
         Err(error) => Reply::Error(format!(
             "this agent does not understand the request: {error}"
         )),

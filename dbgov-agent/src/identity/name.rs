@@ -21,8 +21,8 @@ pub struct Client<'a> {
     pub addr: Option<SocketAddr>,
 }
 
-/// The record's identity. The client's process names it, by the service account of its pod, else by its systemd unit,
-/// else by its OS user; a remote client is called what the configuration calls its address, else by the database user it
+/// The record's identity. The client's process names it, by the tag of its cgroup, else by the service account of its
+/// pod, else by its systemd unit, else by its OS user; a remote client is called what the configuration calls its address, else by the database user it
 /// logs in as, and until that is known by its address.
 pub fn identity(client: &Client<'_>) -> Identity {
     let Some(process) = client.process else {
@@ -35,23 +35,32 @@ pub fn identity(client: &Client<'_>) -> Identity {
         };
     };
     let service_account = client.pod.and_then(Pod::user_name);
-    let (name, source) = match (service_account, &process.unit, &process.user) {
-        (Some(user), _, _) => (user, "service_account"),
-        (None, Some(unit), _) => (unit.clone(), "systemd"),
-        (None, None, Some(user)) => (user.clone(), "os_user"),
-        (None, None, None) => (format!("uid:{}", process.uid), "os_user"),
+    let (name, source) = match (&process.tag, service_account, &process.unit, &process.user) {
+        (Some(tag), _, _, _) => (tag.name.as_str().to_owned(), "tag"),
+        (None, Some(user), _, _) => (user, "service_account"),
+        (None, None, Some(unit), _) => (unit.clone(), "systemd"),
+        (None, None, None, Some(user)) => (user.clone(), "os_user"),
+        (None, None, None, None) => (format!("uid:{}", process.uid), "os_user"),
+    };
+    let run = process.tag.as_ref().and_then(|tag| tag.run.clone());
+    let (run, purpose, labels) = match run {
+        Some(run) => (Some(run.id), run.purpose, run.labels),
+        None => Default::default(),
     };
     Identity {
         cgroup: process.cgroup.clone(),
         comm: Some(process.comm.clone()),
         container: process.container.clone(),
         exe: process.exe.clone(),
+        labels,
         login_uid: process.login_uid,
         name,
         network: None,
         pid: Some(process.pid),
         pod: client.pod.map(Pod::full_name),
         pod_uid: process.pod_uid.clone(),
+        purpose,
+        run,
         runtime: runtime(process, client.pod),
         service_account: client.pod.and_then(Pod::full_service_account),
         source,
@@ -113,8 +122,23 @@ pub fn process_block(process: &Process) -> Option<ProcessBlock> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::identity::pods::Container;
+    use crate::identity::tags::{Origin, Run, Tag, TagName};
+
+    fn tag(run: Option<Run>) -> Tag {
+        Tag {
+            id: 1,
+            name: TagName::new("agent:sync").unwrap(),
+            cgroup: "/system.slice/sync.service".to_owned(),
+            cgroup_id: 7,
+            origin: Origin::Command,
+            by: None,
+            run,
+        }
+    }
 
     fn process() -> Process {
         Process {
@@ -153,6 +177,10 @@ mod tests {
             user: None,
             ..process()
         };
+        let tagged = Process {
+            tag: Some(Arc::new(tag(None))),
+            ..process()
+        };
         let host = NamedAddress {
             network: "office".into(),
             host: Some("etl-1".into()),
@@ -189,6 +217,7 @@ mod tests {
             ..all
         };
         let cases = [
+            (process(&tagged, Some(&web)), "agent:sync", "tag"),
             (all, account, "service_account"),
             (process(&full, Some(&no_account)), "sync.service", "systemd"),
             (process(&full, None), "sync.service", "systemd"),
@@ -254,6 +283,25 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&block).unwrap(),
             r#"{"container_name":"app","name":"web-1","namespace":"shop","service_account":"shop/web","uid":"u-1"}"#
+        );
+        let run = Run {
+            id: "0190a".to_owned(),
+            purpose: Some("nightly clean-up".to_owned()),
+            labels: [("ticket".to_owned(), "OPS-17".to_owned())].into(),
+        };
+        let process = Process {
+            tag: Some(Arc::new(tag(Some(run)))),
+            pid: 5,
+            ..Process::default()
+        };
+        client = Client {
+            process: Some(&process),
+            ..Client::default()
+        };
+        let json = serde_json::to_string(&identity(&client)).unwrap();
+        assert_eq!(
+            json,
+            r#"{"comm":"","labels":{"ticket":"OPS-17"},"name":"agent:sync","pid":5,"purpose":"nightly clean-up","run":"0190a","source":"tag","uid":0}"#
         );
     }
 }

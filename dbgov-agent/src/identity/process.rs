@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hashlink::LruCache;
 
 use super::ancestors::{Ancestor, Ancestors};
+use super::tags::Tag;
 use super::users::Users;
 use crate::capture::cgroup::{self, CgroupFs, ProcessCgroups, Workload};
 use crate::capture::proc;
@@ -70,6 +71,8 @@ pub struct Process {
     pub command_truncated: bool,
     /// The processes above it, the nearest first.
     pub parents: Arc<[Ancestor]>,
+    /// Of the nearest tagged cgroup, as it was when the process connected.
+    pub tag: Option<Arc<Tag>>,
 }
 
 /// What `/proc` tells of a living process.
@@ -159,6 +162,13 @@ impl Resolver {
         let mut process = self.process(&task, Some(living), path, &cgroups);
         process.cgroup_id = id;
         Some(Arc::new(process))
+    }
+
+    /// Remembers what was found out about a process after it was resolved.
+    pub fn remember(&mut self, process: &Arc<Process>) {
+        if process.started_ns.is_some() {
+            self.processes.insert(process.pid, Arc::clone(process));
+        }
     }
 
     /// `None` if the process has ended, also if its number is by now that of a process younger than the connection.

@@ -375,6 +375,23 @@ impl Pipeline {
         }
     }
 
+    /// Gives open sessions another client process: the same one, called otherwise. `of` says which, or `None`.
+    pub fn rename(&mut self, of: impl Fn(&Arc<Process>) -> Option<Arc<Process>>) {
+        let named: Vec<(u64, Arc<Process>)> = self
+            .connections
+            .iter()
+            .filter_map(|(cookie, connection)| {
+                Some((*cookie, of(connection.session.client.as_ref()?)?))
+            })
+            .collect();
+        for (cookie, process) in named {
+            if let Some(connection) = self.connections.get_mut(&cookie) {
+                connection.session.set_client(process);
+            }
+            self.classify(cookie);
+        }
+    }
+
     /// Closes sessions whose sockets are no more on the host: those that no event told the end of. `before`: when the
     /// look at the host began.
     pub fn retain(&mut self, alive: &HashSet<u64>, before: TimeNs) {

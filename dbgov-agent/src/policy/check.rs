@@ -2,11 +2,11 @@
 
 use super::Policy;
 use super::action::Action;
-use super::glob::Glob;
 use super::matching::{WITH_WHERE, What, Who};
 use super::names::NamePattern;
 use super::rule::{APPROVAL_TIMEOUT_DEFAULT, Rule};
 use super::verbs::VerbSet;
+use crate::glob::Glob;
 use crate::sql::Verb;
 
 /// Something about a policy that its author cannot have meant.

@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::context::Context;
-use super::glob::Glob;
 use super::names::{self, NamePattern, SearchPath};
 use super::rule::Rule;
 use super::verbs::VerbSet;
+use crate::glob::Glob;
 use crate::sql::{Effect, Object, ObjectKind, Verb};
 
 /// What a rule may ask of an effect and of the message it is in. Cheap ones first.

@@ -19,7 +19,6 @@ mod context;
 mod evaluate;
 mod explain;
 mod fastpath;
-mod glob;
 mod index;
 mod matching;
 mod names;
@@ -33,11 +32,11 @@ mod verbs;
 
 use std::sync::Arc;
 
+pub use crate::glob::{GLOB_BYTES_MAX, Glob, GlobError};
 pub use action::Action;
 pub use check::Warning;
 pub use context::{Context, Message, Verdict};
 pub use explain::{EffectTold, Explanation, PassedOver};
-pub use glob::{GLOB_BYTES_MAX, Glob, GlobError};
 pub use names::{NameError, NamePattern, SearchPath};
 pub(crate) use parse::block;
 pub use parse::{POLICY_BYTES_MAX, PolicyError, Problem};

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::glob::{Glob, GlobError};
+use crate::glob::{Glob, GlobError};
 use crate::sql::{Object, ObjectKind};
 
 /// Searched before everything else, wherever the path does not name it.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::action::Action;
-use super::glob::Glob;
 use super::names::NamePattern;
 use super::time::TimeWindow;
 use super::verbs::VerbSet;
+use crate::glob::Glob;
 
 /// An address block.
 pub type Cidr = ipnet::IpNet;

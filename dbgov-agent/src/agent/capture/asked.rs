@@ -8,7 +8,7 @@ use crate::agent::status::PolicyStatus;
 use crate::audit::record::{Kind, Record};
 use crate::clock::{boot_ns, unix_ns};
 use crate::config::PolicyMode;
-use crate::control::{self, Decided, Reply};
+use crate::control::{self, Decided, Job, Reply};
 use crate::gate::approvals::{ApprovalId, Approver, Decision};
 use crate::judge::Rulebook;
 use crate::pipeline::Command;
@@ -19,7 +19,19 @@ impl Capture {
     pub(super) fn asked(&mut self) -> Result<(), AgentError> {
         while let Some(queued) = self.requests.next() {
             let approver = queued.peer.approver();
-            let reply = match &queued.request {
+            if let Some(refusal) = self.refused_for_its_tag(&queued) {
+                queued.answer(refusal);
+                continue;
+            }
+            let request = match &queued.job {
+                Job::Request(request) => request,
+                job => {
+                    let reply = self.tag_job(job, &queued.peer)?;
+                    queued.answer(reply);
+                    continue;
+                }
+            };
+            let reply = match request {
                 control::Request::Approvals => Reply::of(&self.pipeline.approvals(boot_ns())),
                 control::Request::Approve { id, reason } => {
                     self.decide(id, Decision::Approve, approver, reason.clone())
@@ -38,7 +50,15 @@ impl Capture {
                         None => Reply::error("this agent has no [policy]"),
                     }
                 }
+                control::Request::TagList => Reply::of(&self.tags.list()),
+                control::Request::TagRemove { name, cgroup } => {
+                    self.remove_tags(name, cgroup.as_deref(), &queued.peer)?
+                }
                 control::Request::Status => Reply::of(&self.shared.get()),
+                // Its client's thread makes a job of it.
+                control::Request::TagSet { .. } | control::Request::Exec { .. } => {
+                    Reply::error("the agent lost its way with this request; please report this")
+                }
             };
             queued.answer(reply);
         }

@@ -6,6 +6,7 @@
 
 mod asked;
 mod connects;
+mod tags;
 mod tick;
 
 use std::os::fd::AsFd;
@@ -18,6 +19,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
 use self::connects::{client, connects};
+use self::tags::Noted;
+pub(super) use self::tags::TagKeeper;
+use super::answers::Refusals;
 use super::gate::{Gate, Heart};
 use super::host::{Host, Report, Request};
 use super::policy::PolicyWatch;
@@ -68,6 +72,9 @@ pub(super) struct Capture {
     /// What the control socket is asked of this thread.
     pub requests: Requests,
     pub host: Host,
+    pub tags: TagKeeper,
+    /// What the control socket refused, to be recorded.
+    pub refusals: Arc<Refusals>,
     pub wake: Arc<EventFd>,
     pub stop: Arc<AtomicBool>,
     pub shared: Arc<Shared>,
@@ -139,9 +146,11 @@ impl Capture {
                 &mut self.rings.control,
                 &mut self.pipeline,
                 &self.host,
+                &mut self.tags,
                 &mut state,
             );
             let drained = self.packets(&mut state)?;
+            self.tag_changes()?;
             self.reports(&mut state)?;
             self.pods(&mut state);
             self.asked()?;
@@ -203,6 +212,7 @@ impl Capture {
                             &mut self.rings.control,
                             &mut self.pipeline,
                             &self.host,
+                            &mut self.tags,
                             state,
                             (cookie, connect),
                         );
@@ -261,10 +271,12 @@ impl Capture {
             if let Some(existing) = existing {
                 state.adopting = false;
                 let now = boot_ns();
-                for (connection, client) in &existing.connections {
-                    self.pipeline.existing(connection, client.clone(), now);
+                for (connection, client) in existing.connections {
+                    let client = client.map(|client| self.tags.name(client, Noted::Nothing));
+                    self.pipeline.existing(&connection, client, now);
                 }
                 self.pipeline.retain(&existing.alive, existing.at);
+                self.tag_changes()?;
                 state.looking = false;
             }
             if !state.ready {
@@ -368,6 +380,8 @@ impl Capture {
         if let Some(gate) = &mut self.gate {
             gate.end_refused(true);
         }
+        self.tags.leave();
+        self.refused();
         let (opened, sessions) = (self.pipeline.opened(), self.pipeline.sessions());
         self.pipeline.stop(boot_ns(), stays);
         let statements = self.pipeline.recorder().statements;

@@ -22,6 +22,9 @@ impl Capture {
         }
         self.pipeline.set_clock(Clock::boot());
         self.pipeline.tick(boot_ns());
+        self.tags.sweep();
+        self.tag_changes()?;
+        self.refused();
         self.kernel.flush_log();
         let counters = self.kernel.counters();
         self.losses(state, counters.ring_full);

@@ -19,6 +19,8 @@ pub(super) struct Line {
     #[serde(default)]
     pub(super) close: Close,
     #[serde(default)]
+    pub(super) control: ControlFields,
+    #[serde(default)]
     pub(super) error: Error,
     #[serde(default)]
     pub(super) gap: Gap,
@@ -32,6 +34,8 @@ pub(super) struct Line {
     pub(super) session: Session,
     #[serde(default)]
     pub(super) statement: Statement,
+    #[serde(default)]
+    pub(super) tag: TagFields,
     #[serde(default)]
     pub(super) verdict: Verdict,
 }
@@ -52,6 +56,33 @@ pub(super) struct Approval {
 pub(super) struct Approver {
     pub(super) uid: u32,
     pub(super) user: Option<String>,
+}
+
+impl Approver {
+    pub(super) fn shown(&self) -> String {
+        match &self.user {
+            Some(user) => user.clone(),
+            None => format!("uid {}", self.uid),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TagFields {
+    pub(super) by: Option<Approver>,
+    pub(super) cgroup: String,
+    pub(super) event: String,
+    pub(super) name: String,
+    pub(super) purpose: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ControlFields {
+    pub(super) by: Option<Approver>,
+    pub(super) reason: String,
+    pub(super) request: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -13,6 +13,7 @@ mod gate;
 mod layout;
 mod load;
 mod pin;
+mod tags;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -115,6 +116,8 @@ pub struct Kernel {
     ports: Array<MapData, u64>,
     conns: HashMap<MapData, u64, ConnState>,
     counters: PerCpuArray<MapData, KernelCounters>,
+    /// Ids of tags by the ids of their cgroups.
+    tags: HashMap<MapData, u64, u32>,
     // Closing the map would take the program out of it.
     _egress: ProgramArray<MapData>,
     bitmap: Vec<u64>,
@@ -176,6 +179,7 @@ impl Kernel {
             ports,
             conns: take(&mut ebpf, "CONNS", HashMap::try_from)?,
             counters: take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
+            tags: take(&mut ebpf, tags::MAP, HashMap::try_from)?,
             _egress: egress,
             logger,
             ebpf,

@@ -27,12 +27,13 @@ const MAPS_PREFIX: &str = "maps-";
 /// To be raised when what a map's bytes mean changes while their sizes do not.
 const LAYOUT_VERSION: u32 = 1;
 /// Maps that are pinned: all that both halves or two agents share.
-const MAPS: [&str; 12] = [
+const MAPS: [&str; 13] = [
     "PORTS",
     "PACKETS",
     "CONTROL",
     "CONNS",
     "CONNECTS",
+    "TAGS",
     "COUNTERS",
     "EGRESS",
     "GATE_CONFIG",
@@ -261,6 +262,7 @@ fn layout(packet_ring_bytes: u32) -> u64 {
         common::CONTROL_RING_BYTES as usize,
         common::CONNS_MAX as usize,
         common::CONNECTS_MAX as usize,
+        common::TAGS_MAX as usize,
         gate::AUTOMATON_SLOTS as usize,
         size_of::<common::Header>(),
         size_of::<common::Response>(),

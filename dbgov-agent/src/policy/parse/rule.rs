@@ -9,8 +9,8 @@ use jiff::SignedDuration;
 
 use super::reader::{Reader, Section, did_you_mean};
 use super::window;
+use crate::glob::Glob;
 use crate::policy::action::Action;
-use crate::policy::glob::Glob;
 use crate::policy::names::NamePattern;
 use crate::policy::rule::{APPROVAL_TIMEOUT_DEFAULT, Cidr, Rule};
 use crate::policy::verbs::{GROUPS, VerbSet};

@@ -1,0 +1,498 @@
+//! The tags in force: kept in step with the kernel's table, with the cgroups that end, with the state file, and with the
+//! sessions that are open. Every change is a record.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use dbgov_common::ConnectInfo;
+
+use super::Capture;
+use crate::agent::AgentError;
+use crate::audit::record::{ApproverBlock, Kind, Record, TagBlock};
+use crate::capture::cgroup::CgroupFs;
+use crate::capture::kernel::Kernel;
+use crate::clock::unix_ns;
+use crate::config::Config;
+use crate::control::{Job, ListedTag, NewRun, Peer, Queued, Reply, Tagged};
+use crate::identity::Process;
+use crate::identity::tags::{
+    NewTag, Origin, StateFile, Tag, TagError, TagName, TagRule, Tags, depth, nearest_rule,
+};
+
+/// Tagged cgroups looked at in one tick (whether they are still there): a few microseconds each.
+const SWEEP_MAX: usize = 256;
+
+/// Live runs of one user; root has no limit but the table's.
+const RUNS_PER_USER_MAX: usize = 256;
+
+/// What the kernel saw at connect(2).
+#[derive(Debug, Clone, Copy)]
+pub(in crate::agent) enum Noted {
+    /// The id of the nearest tag; 0 where there was none.
+    Tag(u32),
+    /// The connection is older than the programs, or the process is deeper than they look.
+    Nothing,
+}
+
+impl Noted {
+    pub(super) fn of(connect: &ConnectInfo) -> Self {
+        match connect.tag_deeper {
+            0 => Noted::Tag(connect.tag),
+            _ => Noted::Nothing,
+        }
+    }
+}
+
+/// What is still to be told to kernel, journal and state file.
+#[derive(Debug)]
+struct Change {
+    tag: Arc<Tag>,
+    event: &'static str,
+    by: Option<ApproverBlock>,
+    pid: Option<u32>,
+}
+
+#[derive(Debug)]
+pub(in crate::agent) struct TagKeeper {
+    tags: Tags,
+    rules: Vec<TagRule>,
+    /// Absent where no cgroup v2 can be opened: then nothing can be tagged.
+    cgroups: Option<CgroupFs>,
+    file: StateFile,
+    /// Where runs get their cgroups.
+    root: String,
+    changes: Vec<Change>,
+    /// Runs whose process is not in its cgroup yet.
+    starting: HashSet<u32>,
+    /// The id after which the sweep goes on.
+    swept: u32,
+}
+
+impl TagKeeper {
+    /// Takes over what an earlier agent left, and tags what is there already of the configuration's cgroups.
+    pub(in crate::agent) fn start(
+        config: &Config,
+        kernel: &mut Kernel,
+    ) -> Result<Self, AgentError> {
+        let file = StateFile::beside(&config.agent.control_socket);
+        let tags = file.read().unwrap_or_else(|error| {
+            tracing::error!(%error, "the tags of the agent before");
+            Tags::default()
+        });
+        let mut keeper = TagKeeper {
+            tags,
+            rules: config.tags.clone(),
+            cgroups: CgroupFs::open().ok().flatten(),
+            file,
+            root: format!("/{}", config.identity.cgroup.trim_matches('/')),
+            changes: Vec::new(),
+            starting: HashSet::new(),
+            swept: 0,
+        };
+        keeper.sweep_all();
+        keeper.find_configured();
+        let live = keeper.tags.list();
+        kernel.keep_tags(|cgroup_id, id| {
+            live.iter()
+                .any(|tag| (tag.cgroup_id, tag.id) == (cgroup_id, id))
+        });
+        for tag in live {
+            kernel.set_tag(tag.cgroup_id, tag.id)?;
+        }
+        Ok(keeper)
+    }
+
+    /// The process as its tag calls it, which may be the one that is given.
+    pub(in crate::agent) fn name(&mut self, process: Arc<Process>, noted: Noted) -> Arc<Process> {
+        let path = process.cgroup.as_deref();
+        let by_path = |tags: &Tags| path.and_then(|path| tags.nearest(path)).cloned();
+        let explicit = match noted {
+            Noted::Tag(0) => None,
+            // An id of an agent before, whose tags are gone: what there is now.
+            Noted::Tag(id) => self.tags.noted(id).or_else(|| by_path(&self.tags)),
+            Noted::Nothing => by_path(&self.tags),
+        };
+        let tag = match path.and_then(|path| nearest_rule(&self.rules, path)) {
+            Some((at, rule))
+                if explicit
+                    .as_ref()
+                    .is_none_or(|tag| depth(at) > depth(&tag.cgroup)) =>
+            {
+                let cgroup_id = process.cgroup_id.filter(|_| path == Some(at));
+                let name = rule.name.clone();
+                self.configured(name, at, cgroup_id)
+            }
+            _ => explicit,
+        };
+        if process.tag == tag {
+            return process;
+        }
+        Arc::new(Process {
+            tag,
+            ..Process::clone(&process)
+        })
+    }
+
+    /// The tag of a cgroup that a rule of the configuration is for, set now if it is not yet.
+    fn configured(
+        &mut self,
+        name: TagName,
+        cgroup: &str,
+        cgroup_id: Option<u64>,
+    ) -> Option<Arc<Tag>> {
+        if let Some(known) = self.tags.nearest(cgroup)
+            && known.cgroup == cgroup
+        {
+            return Some(Arc::clone(known));
+        }
+        let cgroups = self.cgroups.as_ref()?;
+        // One that has ended since still names its process, and its end is the next change.
+        let cgroup_id = cgroups.id(cgroup).ok().or(cgroup_id).unwrap_or_default();
+        let new = NewTag {
+            name,
+            cgroup: cgroup.to_owned(),
+            cgroup_id,
+            origin: Origin::Config,
+            by: None,
+            run: None,
+        };
+        match self.insert(new) {
+            Ok((tag, _)) => Some(tag),
+            Err(error) => {
+                tracing::error!(%error, cgroup, "a cgroup of the configuration is not tagged");
+                None
+            }
+        }
+    }
+
+    fn find_configured(&mut self) {
+        let (Some(cgroups), rules) = (&self.cgroups, &self.rules) else {
+            return;
+        };
+        if rules.is_empty() {
+            return;
+        }
+        let found =
+            cgroups.find(|path| nearest_rule(rules, path).is_some_and(|(at, _)| at == path));
+        for path in found {
+            if let Some((_, rule)) = nearest_rule(&self.rules, &path) {
+                let name = rule.name.clone();
+                self.configured(name, &path, None);
+            }
+        }
+    }
+
+    fn insert(&mut self, new: NewTag) -> Result<(Arc<Tag>, Option<Arc<Tag>>), TagError> {
+        let (tag, before) = self.tags.insert(new)?;
+        if let Some(before) = &before {
+            self.change(before, "replaced", None);
+        }
+        let by = tag.by.as_ref();
+        self.changes.push(Change {
+            tag: Arc::clone(&tag),
+            event: "set",
+            by: by.map(|by| ApproverBlock {
+                uid: by.uid,
+                user: by.user.clone(),
+            }),
+            pid: by.map(|by| by.pid),
+        });
+        Ok((tag, before))
+    }
+
+    fn change(&mut self, tag: &Arc<Tag>, event: &'static str, by: Option<&Peer>) {
+        self.changes.push(Change {
+            tag: Arc::clone(tag),
+            event,
+            by: by.map(block),
+            pid: by.map(|by| by.pid),
+        });
+    }
+
+    fn end(&mut self, id: u32, event: &'static str, by: Option<&Peer>) {
+        self.starting.remove(&id);
+        if let Some(tag) = self.tags.end(id) {
+            self.change(&tag, event, by);
+        }
+    }
+
+    pub(super) fn list(&self) -> Vec<ListedTag> {
+        let processes = |tag: &Tag| {
+            let cgroups = self.cgroups.as_ref()?;
+            cgroups.processes(&tag.cgroup).ok()
+        };
+        self.tags
+            .list()
+            .into_iter()
+            .map(|tag| ListedTag {
+                processes: processes(&tag).map_or(0, |pids| pids.len() as u64),
+                tag: Tag::clone(&tag),
+            })
+            .collect()
+    }
+
+    /// The next so many tags whose cgroups may have ended.
+    pub(super) fn sweep(&mut self) {
+        let tags = self.tags.list();
+        let next = tags.iter().position(|tag| tag.id > self.swept).unwrap_or(0);
+        let turn: Vec<Arc<Tag>> = tags.into_iter().skip(next).take(SWEEP_MAX).collect();
+        self.swept = turn.last().map_or(0, |tag| tag.id);
+        self.look_at(&turn);
+    }
+
+    fn sweep_all(&mut self) {
+        let tags = self.tags.list();
+        self.look_at(&tags);
+    }
+
+    fn look_at(&mut self, tags: &[Arc<Tag>]) {
+        for tag in tags {
+            let Some(cgroups) = &self.cgroups else { return };
+            if !cgroups.is(&tag.cgroup, tag.cgroup_id) {
+                self.end(tag.id, "ended", None);
+            } else if tag.origin == Origin::Exec
+                && !self.starting.contains(&tag.id)
+                && !cgroups.is_populated(&tag.cgroup).unwrap_or(true)
+            {
+                // Busy where something was moved there meanwhile; then the next look finds it populated.
+                if cgroups.remove(&tag.cgroup).is_ok() {
+                    self.end(tag.id, "ended", None);
+                }
+            }
+        }
+    }
+
+    /// At the agent's end: live runs go on, and the next agent finds them in the state file.
+    pub(super) fn leave(&mut self) {
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.remove_if_empty(&self.root);
+        }
+        let tags = self.tags.list();
+        if tags.iter().all(|tag| tag.origin == Origin::Config) {
+            self.file.remove();
+        }
+    }
+
+    /// The tag a path goes by, set or configured.
+    fn of_path(&self, path: &str) -> Option<&TagName> {
+        let set = self.tags.nearest(path);
+        match nearest_rule(&self.rules, path) {
+            Some((at, rule)) if set.is_none_or(|tag| depth(at) > depth(&tag.cgroup)) => {
+                Some(&rule.name)
+            }
+            _ => set.map(|tag| &tag.name),
+        }
+    }
+}
+
+fn block(peer: &Peer) -> ApproverBlock {
+    ApproverBlock {
+        uid: peer.uid,
+        user: peer.user.clone(),
+    }
+}
+
+impl Change {
+    fn record(self) -> Record {
+        let tag = &self.tag;
+        let run = tag.run.clone();
+        let (run, purpose, labels) = match run {
+            Some(run) => (Some(run.id), run.purpose, run.labels),
+            None => Default::default(),
+        };
+        let block = TagBlock {
+            by: self.by,
+            cgroup: tag.cgroup.clone(),
+            event: self.event,
+            labels,
+            name: tag.name.as_str().to_owned(),
+            origin: tag.origin.name(),
+            pid: self.pid,
+            purpose,
+            run,
+        };
+        Record {
+            tag: Some(Box::new(block)),
+            ..Record::new(Kind::Tag, unix_ns())
+        }
+    }
+}
+
+impl Capture {
+    /// Brings kernel, journal, state file and open sessions up to date.
+    pub(super) fn tag_changes(&mut self) -> Result<(), AgentError> {
+        if self.tags.changes.is_empty() {
+            return Ok(());
+        }
+        let mut to_keep = false;
+        for change in std::mem::take(&mut self.tags.changes) {
+            to_keep |= change.tag.origin != Origin::Config;
+            match change.event {
+                "set" => self.kernel.set_tag(change.tag.cgroup_id, change.tag.id)?,
+                // The cgroup has the new one by the time the next is handled.
+                "replaced" => {}
+                _ => self.kernel.remove_tag(change.tag.cgroup_id),
+            }
+            tracing::info!(name = %change.tag.name, cgroup = change.tag.cgroup, event = change.event, "tag");
+            self.rename_sessions(&change);
+            self.pipeline.recorder().push(change.record());
+        }
+        if to_keep && let Err(error) = self.tags.file.write(&self.tags.tags) {
+            tracing::error!(%error, "tags");
+        }
+        Ok(())
+    }
+
+    /// Sessions that are open go by a tag that is set or removed from now on; one that ended with its cgroup still says
+    /// who they are.
+    fn rename_sessions(&mut self, change: &Change) {
+        let (tags, changed) = (&self.tags.tags, &change.tag);
+        let retagged = |process: &Arc<Process>, tag: Option<Arc<Tag>>| {
+            (process.tag != tag).then(|| {
+                Arc::new(Process {
+                    tag,
+                    ..Process::clone(process)
+                })
+            })
+        };
+        match change.event {
+            "set" => self.pipeline.rename(|process| {
+                let nearest = tags.nearest(process.cgroup.as_deref()?)?;
+                (nearest.id == changed.id).then(|| retagged(process, Some(Arc::clone(nearest))))?
+            }),
+            "removed" => self.pipeline.rename(|process| {
+                let was = process.tag.as_ref()?;
+                let nearest = || tags.nearest(process.cgroup.as_deref()?).cloned();
+                (was.id == changed.id).then(|| retagged(process, nearest()))?
+            }),
+            _ => {}
+        }
+    }
+
+    pub(super) fn tag_job(&mut self, job: &Job, peer: &Peer) -> Result<Reply, AgentError> {
+        let reply = match job {
+            Job::Tag(new) => match self.tags.insert(new.clone()) {
+                Ok((tag, before)) => Reply::of(&Tagged {
+                    cgroup: tag.cgroup.clone(),
+                    name: tag.name.clone(),
+                    replaced: before.map(|before| before.name.clone()),
+                }),
+                Err(error) => Reply::error(error),
+            },
+            Job::Run(run) => self.begin(run, peer),
+            Job::Moved(id) => {
+                self.tags.starting.remove(id);
+                Reply::of(&())
+            }
+            Job::NotMoved(id) => {
+                self.tags.starting.remove(id);
+                self.tags.sweep_all();
+                Reply::of(&())
+            }
+            Job::Request(_) => Reply::error("no job"),
+        };
+        // Before anybody relies on it.
+        self.tag_changes()?;
+        Ok(reply)
+    }
+
+    fn begin(&mut self, run: &NewRun, peer: &Peer) -> Reply {
+        let now = peer
+            .cgroup
+            .as_deref()
+            .and_then(|path| self.tags.of_path(path));
+        if let Some(now) = now
+            && peer.uid != 0
+            && !run.from.iter().any(|glob| glob.matches(now.as_str()))
+        {
+            let words = format!(
+                "this process goes by {now} and may not exchange that for {}: no [[exec]] of the agent's configuration has it in `from`",
+                run.tag.name
+            );
+            self.refusals.note(peer, "exec", &words);
+            return Reply::Error(words);
+        }
+        let of_user = |tag: &&Arc<Tag>| {
+            tag.origin == Origin::Exec && tag.by.as_ref().is_some_and(|by| by.uid == peer.uid)
+        };
+        let runs = self.tags.tags.list().iter().filter(of_user).count();
+        if peer.uid != 0 && runs >= RUNS_PER_USER_MAX {
+            return Reply::Error(format!(
+                "{} has {runs} runs already; wait for some to end (`dbgov tag list`)",
+                peer.who()
+            ));
+        }
+        match self.tags.insert(run.tag.clone()) {
+            Ok((tag, _)) => {
+                self.tags.starting.insert(tag.id);
+                Reply::of(&tag.id)
+            }
+            Err(error) => Reply::error(error),
+        }
+    }
+
+    pub(super) fn remove_tags(
+        &mut self,
+        name: &TagName,
+        cgroup: Option<&str>,
+        peer: &Peer,
+    ) -> Result<Reply, AgentError> {
+        let cgroup = cgroup.map(|written| match &self.tags.cgroups {
+            Some(cgroups) => cgroups.path_of(written),
+            None => written.to_owned(),
+        });
+        let named: Vec<Arc<Tag>> = self
+            .tags
+            .tags
+            .list()
+            .into_iter()
+            .filter(|tag| tag.name == *name)
+            .filter(|tag| cgroup.as_ref().is_none_or(|cgroup| tag.cgroup == *cgroup))
+            .collect();
+        let (configured, others): (Vec<_>, Vec<_>) = named
+            .into_iter()
+            .partition(|tag| tag.origin == Origin::Config);
+        if others.is_empty() {
+            return Ok(Reply::Error(match configured.is_empty() {
+                true => format!("no cgroup goes by {name}; `dbgov tag list` shows those that do"),
+                false => format!(
+                    "{name} is a [[tag]] of the configuration: take it out there and restart the agent"
+                ),
+            }));
+        }
+        for tag in &others {
+            self.tags.end(tag.id, "removed", Some(peer));
+        }
+        self.tag_changes()?;
+        let removed: Vec<&Tag> = others.iter().map(|tag| &**tag).collect();
+        Ok(Reply::of(&removed))
+    }
+
+    /// Who goes by a tag may look, but not decide: an agent must not approve its own statements or take its own name
+    /// off. (Root may do anything on this host anyway.)
+    pub(super) fn refused_for_its_tag(&mut self, queued: &Queued) -> Option<Reply> {
+        let peer = &queued.peer;
+        let asked = match &queued.job {
+            Job::Request(request) if request.only_looks() => return None,
+            Job::Request(request) => request.name(),
+            Job::Tag(_) => "tag_set",
+            Job::Run(_) | Job::Moved(_) | Job::NotMoved(_) => return None,
+        };
+        let tag = self.tags.of_path(peer.cgroup.as_deref()?)?;
+        if peer.uid == 0 {
+            return None;
+        }
+        let words = format!(
+            "this process goes by {tag}: who is tagged may not change what governs them; ask somebody else of the group"
+        );
+        self.refusals.note(peer, asked, &words);
+        Some(Reply::Error(words))
+    }
+
+    /// Records what the control socket refused.
+    pub(super) fn refused(&mut self) {
+        for record in self.refusals.take() {
+            self.pipeline.recorder().push(record);
+        }
+    }
+}
