@@ -6,11 +6,13 @@
 
 pub mod agent;
 pub mod asking;
+pub mod cgroup;
 pub mod drivers;
 pub mod extended;
 pub mod farewell;
 pub mod installation;
 pub mod journal;
+pub mod kube_api;
 pub mod log;
 pub mod netns;
 pub mod postgres;
