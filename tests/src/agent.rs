@@ -27,6 +27,8 @@ const LAST_WORDS_LINES: usize = 40;
 pub struct Config {
     ports: Vec<u16>,
     sections: BTreeMap<String, BTreeMap<String, String>>,
+    /// `[[network]]` sections, as they stand in TOML.
+    networks: Vec<String>,
     environment: Vec<(String, String)>,
     policy: Option<String>,
     binary: Option<PathBuf>,
@@ -53,6 +55,12 @@ impl Config {
     pub fn set(mut self, section: &str, key: &str, value: &str) -> Self {
         let entries = self.sections.entry(section.to_string()).or_default();
         entries.insert(key.to_string(), value.to_string());
+        self
+    }
+
+    /// One more `[[network]]`, as it stands in TOML.
+    pub fn network(mut self, text: &str) -> Self {
+        self.networks.push(text.to_string());
         self
     }
 
@@ -110,6 +118,9 @@ impl Config {
             for (key, value) in entries {
                 text.push_str(&format!("{key} = {value}\n"));
             }
+        }
+        for network in &self.networks {
+            text.push_str(&format!("[[network]]\n{network}\n"));
         }
         for port in &self.ports {
             text.push_str(&format!(
