@@ -436,7 +436,7 @@ mod tests {
             ("[capture]\nring_bytes = 5000000", "power of two"),
             ("[identity]\ncgroup = \"/\"", "[identity] cgroup"),
             ("[identity]\ncgroup = \"/a/../b\"", "[identity] cgroup"),
-            ("[[exec]]\nnames = [\"a{b}\"]", "line 2, column 10"),
+            ("[[exec]]\nnames = [\"a{b}\"]", "line 2, column 9"),
             ("[[exec]]\nnames = [\"a\"]", "lets nobody"),
             ("[[exec]]\nnames = []\nusers = [\"u\"]", "names is empty"),
             ("[[exec]]\nusers = [\"u\"]", "missing field `names`"),

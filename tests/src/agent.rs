@@ -27,10 +27,10 @@ const LAST_WORDS_LINES: usize = 40;
 pub struct Config {
     ports: Vec<u16>,
     sections: BTreeMap<String, BTreeMap<String, String>>,
-    /// `[[network]]` sections, as they stand in TOML.
-    networks: Vec<String>,
     environment: Vec<(String, String)>,
     policy: Option<String>,
+    /// As they stand: arrays of tables.
+    more: String,
     binary: Option<PathBuf>,
     live: bool,
     quiet: bool,
@@ -58,16 +58,17 @@ impl Config {
         self
     }
 
-    /// One more `[[network]]`, as it stands in TOML.
-    pub fn network(mut self, text: &str) -> Self {
-        self.networks.push(text.to_string());
-        self
-    }
-
     /// A policy file beside the configuration, in force.
     pub fn policy(mut self, text: &str) -> Self {
         self.policy = Some(text.to_string());
         self.set("policy", "file", "\"policy.toml\"")
+    }
+
+    /// More sections, as they stand in the file.
+    pub fn more(mut self, text: &str) -> Self {
+        self.more.push_str(text);
+        self.more.push('\n');
+        self
     }
 
     /// Sets an environment variable of the agent, for instance `DBGOV_LOG`.
@@ -119,9 +120,7 @@ impl Config {
                 text.push_str(&format!("{key} = {value}\n"));
             }
         }
-        for network in &self.networks {
-            text.push_str(&format!("[[network]]\n{network}\n"));
-        }
+        text.push_str(&self.more);
         for port in &self.ports {
             text.push_str(&format!(
                 "[[server]]\nprotocol = \"postgresql\"\nport = {port}\n"

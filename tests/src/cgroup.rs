@@ -1,4 +1,4 @@
-//! Control groups for processes under test.
+//! cgroups of the tests' own, removed with their owner.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,97 +6,118 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::scratch::{is_stale, names_in, unique};
 use crate::wait_for;
 
-/// How long the kernel may take to let the last process of a cgroup go.
-const EMPTY_WITHIN: Duration = Duration::from_secs(10);
+/// How long the last process of a cgroup may take to be gone.
+const EMPTY_TIMEOUT: Duration = Duration::from_secs(10);
+const PREFIX: &str = "dbgov-test-cgroup-";
 
-/// A cgroup v2; removed on drop, with those above it that were made for it. What runs in it has to be ended first.
+/// A cgroup of the v2 hierarchy, below one that only this test has.
 #[derive(Debug)]
 pub struct Cgroup {
-    path: String,
+    /// To be removed: the one below the root.
+    top: PathBuf,
     dir: PathBuf,
-    /// The outermost first.
-    made: Vec<PathBuf>,
+    path: String,
 }
 
 impl Cgroup {
-    /// Makes the cgroup with this path, as `/proc/PID/cgroup` writes it.
-    pub fn new(path: &str) -> Result<Self> {
-        let root = mount_point()?;
-        let mut cgroup = Cgroup {
-            path: path.to_string(),
-            dir: root.clone(),
-            made: Vec::new(),
-        };
-        for component in path.split('/').filter(|component| !component.is_empty()) {
-            cgroup.dir.push(component);
-            if !cgroup.dir.exists() {
-                fs::create_dir(&cgroup.dir)
-                    .with_context(|| format!("cannot make {}", cgroup.dir.display()))?;
-                cgroup.made.push(cgroup.dir.clone());
+    /// `/<unique>/<below>`.
+    pub fn new(below: &str) -> Result<Self> {
+        let root = root()?;
+        for name in names_in(&root) {
+            if is_stale(&name, PREFIX) {
+                remove(&root.join(name));
             }
         }
-        Ok(cgroup)
+        let top = unique(PREFIX);
+        let path = format!("/{top}/{}", below.trim_matches('/'));
+        let path = path.trim_end_matches('/').to_owned();
+        let dir = root.join(&path[1..]);
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let top = root.join(top);
+        Ok(Cgroup { top, dir, path })
     }
 
+    /// The cgroup at exactly this path, which nobody else may have. Of those above it the ones that had to be made go with
+    /// it.
+    pub fn at(path: &str) -> Result<Self> {
+        let (mut dir, mut top) = (root()?, None);
+        for component in path.split('/').filter(|component| !component.is_empty()) {
+            dir.push(component);
+            if !dir.exists() {
+                fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+                top.get_or_insert_with(|| dir.clone());
+            }
+        }
+        Ok(Cgroup {
+            // Left there by a run that was killed: at least the innermost goes.
+            top: top.unwrap_or_else(|| dir.clone()),
+            dir,
+            path: path.to_owned(),
+        })
+    }
+
+    /// As `/proc/<pid>/cgroup` shows it.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Its directory.
+    /// The one at the top, which has no process of its own.
+    pub fn top(&self) -> String {
+        format!("/{}", self.path[1..].split('/').next().unwrap_or_default())
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Makes one more below this.
+    pub fn below(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.dir.join(name);
+        fs::create_dir_all(&dir)?;
+        Ok(dir)
+    }
+
+    pub fn add(&self, pid: u32) -> Result<()> {
+        fs::write(self.dir.join("cgroup.procs"), pid.to_string())
+            .with_context(|| format!("cannot move {pid} to {}", self.path))
+    }
+
+    /// Words that run what follows them in here: `sh -c … sh`.
+    pub fn words(&self) -> [String; 4] {
+        let procs = self.dir.join("cgroup.procs");
+        let script = format!("echo $$ > {} && exec \"$@\"", procs.display());
+        ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()]
     }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        for dir in self.made.iter().rev() {
-            let gone = wait_for("the cgroup is empty", EMPTY_WITHIN, || {
-                Ok(fs::remove_dir(dir).is_ok().then_some(()))
-            });
-            if let Err(error) = gone {
-                eprintln!("{}: {error}", dir.display());
-            }
+        let _ = wait_for("an empty cgroup", EMPTY_TIMEOUT, || {
+            remove(&self.top);
+            Ok((!self.top.exists()).then_some(()))
+        });
+    }
+}
+
+/// From the leaves up; what is in use stays.
+fn remove(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path());
         }
     }
+    let _ = fs::remove_dir(dir);
 }
 
-/// Where cgroup v2 is mounted.
-pub fn mount_point() -> Result<PathBuf> {
+/// Where the v2 hierarchy is mounted.
+pub fn root() -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let line = mounts.lines().find(|line| line.contains(" - cgroup2 "));
-    let point = line.and_then(|line| line.split(' ').nth(4));
-    Ok(PathBuf::from(point.context("no cgroup v2 is mounted")?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::process::{self, Place};
-
-    #[test]
-    fn what_runs_in_it_is_there_and_it_goes_with_its_owner() {
-        let name = crate::scratch::unique("/dbgov-test-");
-        let cgroup = Cgroup::new(&format!("{name}/inner")).unwrap();
-        let place = Place {
-            cgroup: Some(cgroup.dir().to_path_buf()),
-            ..Place::default()
-        };
-        let mut command = place.command("sleep");
-        command.arg("30");
-        let mut child = process::spawn(command).unwrap();
-        wait_for("it is in the cgroup", EMPTY_WITHIN, || {
-            let own = fs::read_to_string(format!("/proc/{}/cgroup", child.id()))?;
-            Ok(own
-                .contains(&format!("0::{}\n", cgroup.path()))
-                .then_some(()))
-        })
-        .unwrap();
-        process::stop(&mut child, &[]).unwrap();
-        let outer = cgroup.made[0].clone();
-        drop(cgroup);
-        assert!(!outer.exists());
-    }
+    let mount = mounts
+        .lines()
+        .find(|line| line.contains(" - cgroup2 "))
+        .and_then(|line| line.split(' ').nth(4));
+    mount.map(PathBuf::from).context("no cgroup v2 is mounted")
 }

@@ -392,7 +392,7 @@ fn members_of_the_group_decide_without_root_and_strangers_do_not() -> Result<()>
     let refused = run(STRANGER_ID, "100", &["approve", &id])?;
     assert!(!refused.status.success(), "{refused:?}");
     assert!(
-        words(&refused).contains("is for root and the group dbgov"),
+        words(&refused).contains("only root and members of the group dbgov"),
         "{refused:?}"
     );
     assert_eq!(sum(&server)?, "0");

@@ -23,8 +23,8 @@ const GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 /// Networks for all tests.
 fn named(config: Config) -> Config {
-    config.network(
-        "name = \"office-vpn\"\naddresses = [\"192.0.2.0/24\", \"10.9.0.0/16\", \"127.0.0.0/8\"]\n\
+    config.more(
+        "[[network]]\nname = \"office-vpn\"\naddresses = [\"192.0.2.0/24\", \"10.9.0.0/16\", \"127.0.0.0/8\"]\n\
          hosts = { \"192.0.2.7\" = \"etl-1.example\" }",
     )
 }

@@ -44,13 +44,13 @@ fn container_id(pod: &Value) -> &str {
 /// As the kubelet with the cgroupfs driver makes it, which does not tell the runtime.
 fn cgroupfs(pod: &Value) -> Cgroup {
     let path = format!("/kubepods/burstable/pod{}/{}", uid(pod), container_id(pod));
-    Cgroup::new(&path).unwrap()
+    Cgroup::at(&path).unwrap()
 }
 
 /// As the kubelet with systemd's driver and CRI-O make it.
 fn systemd(pod: &Value) -> Cgroup {
     let uid = uid(pod).replace('-', "_");
-    Cgroup::new(&format!(
+    Cgroup::at(&format!(
         "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{uid}.slice/crio-{}.scope",
         container_id(pod)
     ))

@@ -375,8 +375,8 @@ impl Pipeline {
         }
     }
 
-    /// Gives open sessions another client process: the same one, called otherwise. `of` says which, or `None`.
-    pub fn rename(&mut self, of: impl Fn(&Arc<Process>) -> Option<Arc<Process>>) {
+    /// Calls the clients of open sessions otherwise from now on. `of` says how, or `None` for as before.
+    pub fn rename(&mut self, at: TimeNs, of: impl Fn(&Arc<Process>) -> Option<Arc<Process>>) {
         let named: Vec<(u64, Arc<Process>)> = self
             .connections
             .iter()
@@ -386,7 +386,7 @@ impl Pipeline {
             .collect();
         for (cookie, process) in named {
             if let Some(connection) = self.connections.get_mut(&cookie) {
-                connection.session.set_client(process);
+                connection.session.rename_client(process, at);
             }
             self.classify(cookie);
         }

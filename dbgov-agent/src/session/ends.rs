@@ -109,10 +109,14 @@ impl Session {
         self.changed = true;
     }
 
-    /// What is known of the client.
-    pub(super) fn client<'a>(&'a self, database_user: Option<&'a str>) -> Client<'a> {
+    /// What is known of the client, whose process may have been called otherwise before.
+    pub(super) fn known_client<'a>(
+        &'a self,
+        process: Option<&'a Process>,
+        database_user: Option<&'a str>,
+    ) -> Client<'a> {
         Client {
-            process: self.client.as_deref(),
+            process,
             pod: self.ends.client_pod.as_deref(),
             address_name: self.ends.client_address.as_ref(),
             database_user,
@@ -123,7 +127,7 @@ impl Session {
     /// `identity.name` of the record.
     pub fn requester(&self) -> String {
         let user = self.decoder.facts().user.as_deref();
-        identity(&self.client(user)).name
+        identity(&self.known_client(self.client.as_deref(), user)).name
     }
 
     /// What the kernel knows of who is behind the session: see [`Who::identity`](crate::judge::Who::identity).
@@ -138,6 +142,6 @@ impl Session {
         // It will go by the service account of its pod, which the API has not told yet.
         let waits =
             self.ends.pods.is_some() && process.pod_uid.is_some() && self.ends.client_pod.is_none();
-        (!waits).then(|| identity(&self.client(None)).name)
+        (!waits).then(|| identity(&self.known_client(Some(process), None)).name)
     }
 }

@@ -24,12 +24,17 @@ use crate::protocol::{
     Direction, Event, GapCause, Opaque, SessionFacts, Statement, Status, TimeNs,
 };
 
+/// Names of a session that are remembered: an operator changes a tag now and then.
+const RENAMES_MAX: usize = 8;
+
 /// Where a session's bytes come from, and who is behind it.
 pub struct Session {
     pub decoder: Decoder,
     pub client_addr: SocketAddr,
     pub server_addr: SocketAddr,
     pub client: Option<Arc<Process>>,
+    /// How it was called until a moment, the oldest first: a statement keeps the name under which it was judged.
+    renamed: VecDeque<(TimeNs, Arc<Process>)>,
     pub server_pid: Option<u32>,
     ends: Ends,
     id: String,
@@ -62,8 +67,20 @@ pub struct Session {
 /// The rendered parts of a record that stay the same while nothing about the session changes.
 struct Blocks {
     facts: Arc<SessionFacts>,
+    client: Option<Arc<Process>>,
     session: Rendered<record::Session>,
     identity: Rendered<record::Identity>,
+}
+
+impl Blocks {
+    fn are_of(&self, facts: &Arc<SessionFacts>, client: Option<&Arc<Process>>) -> bool {
+        Arc::ptr_eq(&self.facts, facts)
+            && match (&self.client, client) {
+                (Some(known), Some(client)) => Arc::ptr_eq(known, client),
+                (None, None) => true,
+                _ => false,
+            }
+    }
 }
 
 impl Session {
@@ -80,6 +97,7 @@ impl Session {
             client_addr,
             server_addr,
             client: None,
+            renamed: VecDeque::new(),
             server_pid: None,
             ends: Ends::default(),
             id,
@@ -112,6 +130,23 @@ impl Session {
 
     pub fn is_midstream(&self) -> bool {
         self.midstream
+    }
+
+    /// The same process, called otherwise from a moment on.
+    pub fn rename_client(&mut self, client: Arc<Process>, at: TimeNs) {
+        if let Some(before) = self.client.replace(client) {
+            self.renamed.push_back((at, before));
+        }
+        if self.renamed.len() > RENAMES_MAX {
+            self.renamed.pop_front();
+        }
+        self.changed = true;
+    }
+
+    /// The client's process as it was called then.
+    fn client_at(&self, at: TimeNs) -> Option<&Arc<Process>> {
+        let before = self.renamed.iter().find(|(until, _)| at < *until);
+        before.map(|(_, client)| client).or(self.client.as_ref())
     }
 
     pub fn set_server_pid(&mut self, pid: u32) {
@@ -308,12 +343,13 @@ impl Session {
         recorder: &Recorder,
     ) -> Record {
         let mut record = Record::new(kind, recorder.clock.unix_ns(at));
+        let client = self.client_at(at);
         if self
             .blocks
             .as_ref()
-            .is_none_or(|blocks| !Arc::ptr_eq(&blocks.facts, &facts))
+            .is_none_or(|blocks| !blocks.are_of(&facts, client))
         {
-            self.blocks = self.render(facts);
+            self.blocks = self.render(facts, client.cloned());
         }
         if let Some(blocks) = &self.blocks {
             record.session = Some(blocks.session.clone());
@@ -329,7 +365,7 @@ impl Session {
         record
     }
 
-    fn render(&self, facts: Arc<SessionFacts>) -> Option<Blocks> {
+    fn render(&self, facts: Arc<SessionFacts>, client: Option<Arc<Process>>) -> Option<Blocks> {
         let opaque = facts.opaque.map(|opaque| match opaque {
             Opaque::Tls => "tls",
             Opaque::Gss => "gss",
@@ -352,12 +388,13 @@ impl Session {
             tls: facts.opaque == Some(Opaque::Tls),
             user: facts.user.clone(),
         };
-        let who = identity(&self.client(facts.user.as_deref()));
+        let who = identity(&self.known_client(client.as_deref(), facts.user.as_deref()));
         // Strings and numbers only: rendering them cannot fail.
         let session = Rendered::new(&session).ok()?;
         let identity = Rendered::new(&who).ok()?;
         Some(Blocks {
             facts,
+            client,
             session,
             identity,
         })

@@ -380,6 +380,8 @@ impl Capture {
         if let Some(gate) = &mut self.gate {
             gate.end_refused(true);
         }
+        self.tags.sweep_all();
+        self.tag_changes()?;
         self.tags.leave();
         self.refused();
         let (opened, sessions) = (self.pipeline.opened(), self.pipeline.sessions());

@@ -11,7 +11,7 @@ use crate::agent::AgentError;
 use crate::audit::record::{ApproverBlock, Kind, Record, TagBlock};
 use crate::capture::cgroup::CgroupFs;
 use crate::capture::kernel::Kernel;
-use crate::clock::unix_ns;
+use crate::clock::{boot_ns, unix_ns};
 use crate::config::Config;
 use crate::control::{Job, ListedTag, NewRun, Peer, Queued, Reply, Tagged};
 use crate::identity::Process;
@@ -240,7 +240,7 @@ impl TagKeeper {
         self.look_at(&turn);
     }
 
-    fn sweep_all(&mut self) {
+    pub(super) fn sweep_all(&mut self) {
         let tags = self.tags.list();
         self.look_at(&tags);
     }
@@ -356,11 +356,11 @@ impl Capture {
             })
         };
         match change.event {
-            "set" => self.pipeline.rename(|process| {
+            "set" => self.pipeline.rename(boot_ns(), |process| {
                 let nearest = tags.nearest(process.cgroup.as_deref()?)?;
                 (nearest.id == changed.id).then(|| retagged(process, Some(Arc::clone(nearest))))?
             }),
-            "removed" => self.pipeline.rename(|process| {
+            "removed" => self.pipeline.rename(boot_ns(), |process| {
                 let was = process.tag.as_ref()?;
                 let nearest = || tags.nearest(process.cgroup.as_deref()?).cloned();
                 (was.id == changed.id).then(|| retagged(process, nearest()))?

@@ -102,8 +102,9 @@ fn a_statement_whose_text_is_not_known() {
 
 #[test]
 fn the_other_kinds() {
-    let [_, start, cancel, close, error, gap, approval] = &samples::everything()[..] else {
-        panic!("seven samples");
+    let [_, start, cancel, close, error, gap, approval, tag, control] = &samples::everything()[..]
+    else {
+        panic!("nine samples");
     };
     let mut open = Record::new(Kind::SessionOpen, samples::TIME_UNIX_NS);
     open.session = samples::statement("").session;
@@ -122,6 +123,8 @@ fn the_other_kinds() {
             approval,
             "approval k7qx-1 (write-needs-where) approved by alice: ",
         ),
+        (tag, ", by alice: "),
+        (control, "!!! REFUSED tag_set to alice: "),
         (&open, "+ connected from 10.9.0.2:41884 (psql)"),
         (&Record::new(Kind::AgentStop, 0), "dbgov stopped"),
     ] {
