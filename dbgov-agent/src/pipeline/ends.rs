@@ -94,7 +94,7 @@ impl Pipeline {
         }
         for connection in self.connections.values_mut() {
             let session = &mut connection.session;
-            if !session.has_server()
+            if session.server().is_none()
                 && let Some(server) = self
                     .known
                     .server(connection.netns_cookie, session.server_addr)
@@ -133,3 +133,6 @@ impl Pipeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,8 +54,9 @@ impl Session {
         self.known_anew();
     }
 
-    pub fn has_server(&self) -> bool {
-        self.ends.server.is_some()
+    /// The server's main process.
+    pub fn server(&self) -> Option<&ServerFacts> {
+        self.ends.server.as_deref()
     }
 
     /// Names the server's main process.

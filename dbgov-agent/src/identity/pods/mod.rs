@@ -181,6 +181,12 @@ impl Pods {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn put(&self, pod: Pod) {
+        let told = table::Told { pod, mirrors: None };
+        self.change(|table| table.put(told, Instant::now()));
+    }
+
     /// The API has told all there is; gives whether that is news.
     fn connected(&self) -> bool {
         let mut state = self.state();
