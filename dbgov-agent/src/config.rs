@@ -1,13 +1,21 @@
 //! `dbgov.toml`. Everything has a default; an unknown key is an error, since a setting that is not understood must
 //! never read as one that is in force.
 
+mod kubernetes;
+mod network;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
+pub use self::kubernetes::{Enabled, KubernetesConfig};
+use self::network::NetworkConfig;
 use crate::capture::kernel::{PACKET_RING_BYTES_MAX, PACKET_RING_BYTES_MIN};
 use crate::glob::Glob;
+use crate::identity::networks::Networks;
 use crate::identity::tags::TagRule;
+use crate::policy::Problem;
 
 /// Where the configuration is looked for when `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/dbgov/dbgov.toml";
@@ -31,6 +39,8 @@ pub enum ConfigError {
     },
     #[error("{path}: {what}")]
     Value { path: PathBuf, what: String },
+    #[error("{path}: {problem}")]
+    At { path: PathBuf, problem: Problem },
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -39,6 +49,12 @@ pub struct Config {
     pub agent: AgentConfig,
     pub capture: CaptureConfig,
     pub identity: IdentityConfig,
+    pub kubernetes: KubernetesConfig,
+    #[serde(rename = "network")]
+    network_sections: Vec<NetworkConfig>,
+    /// Made of `[[network]]`.
+    #[serde(skip)]
+    pub networks: Arc<Networks>,
     /// Names for cgroups that come and go.
     #[serde(rename = "tag")]
     pub tags: Vec<TagRule>,
@@ -254,8 +270,18 @@ impl Config {
                 what,
             });
         }
-        if let (Some(policy), Some(directory)) = (&mut config.policy, path.parent()) {
-            policy.file = directory.join(&policy.file);
+        let networks = network::networks(&config.network_sections);
+        config.networks = Arc::new(networks.map_err(|mistake| ConfigError::At {
+            path: path.to_owned(),
+            problem: Problem::new(text, mistake.span, mistake.what),
+        })?);
+        if let Some(directory) = path.parent() {
+            if let Some(policy) = &mut config.policy {
+                policy.file = directory.join(&policy.file);
+            }
+            if let Some(kubeconfig) = &mut config.kubernetes.kubeconfig {
+                *kubeconfig = directory.join(&*kubeconfig);
+            }
         }
         Ok(config)
     }
@@ -330,13 +356,15 @@ impl Config {
     }
 
     pub fn node(&self) -> String {
-        self.agent.node.clone().unwrap_or_else(|| {
-            nix::unistd::gethostname()
-                .ok()
-                .and_then(|name| name.into_string().ok())
-                .unwrap_or_else(|| "localhost".to_owned())
-        })
+        self.agent.node.clone().unwrap_or_else(hostname)
     }
+}
+
+pub fn hostname() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "localhost".to_owned())
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::capture::pcap::{CaptureFile, PcapError};
 use crate::clock::Clock;
+use crate::identity::networks::Networks;
 use crate::protocol::postgres::{Decoder, Joined, Limits};
 use crate::protocol::{Direction, Event};
 use crate::session::{Recorder, Session};
@@ -20,6 +22,8 @@ struct Flow {
 pub struct Replay {
     flows: HashMap<u64, Flow>,
     limits: Limits,
+    /// Names of clients' addresses.
+    pub networks: Arc<Networks>,
     pub recorder: Recorder,
     events: Vec<Event>,
 }
@@ -36,6 +40,7 @@ impl Replay {
         Replay {
             flows: HashMap::new(),
             limits,
+            networks: Arc::default(),
             recorder: Recorder::new(Clock::unix()),
             events: Vec::new(),
         }
@@ -85,7 +90,7 @@ impl Replay {
                     Joined::Start
                 };
                 let decoder = Decoder::new(joined, self.limits.clone());
-                let session = Session::new(
+                let mut session = Session::new(
                     format!("{at:x}-{flow:x}"),
                     decoder,
                     client,
@@ -93,6 +98,12 @@ impl Replay {
                     midstream,
                     at,
                 );
+                // Whose addresses these were nobody knows any more, but for those that never leave a host.
+                let is_local =
+                    client.ip().to_canonical().is_loopback() || client.ip() == server.ip();
+                if !is_local {
+                    session.set_client_address(self.networks.find(client.ip()), false);
+                }
                 self.flows.insert(
                     flow,
                     Flow {

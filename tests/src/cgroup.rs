@@ -40,6 +40,25 @@ impl Cgroup {
         Ok(Cgroup { top, dir, path })
     }
 
+    /// The cgroup at exactly this path, which nobody else may have. Of those above it the ones that had to be made go with
+    /// it.
+    pub fn at(path: &str) -> Result<Self> {
+        let (mut dir, mut top) = (root()?, None);
+        for component in path.split('/').filter(|component| !component.is_empty()) {
+            dir.push(component);
+            if !dir.exists() {
+                fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+                top.get_or_insert_with(|| dir.clone());
+            }
+        }
+        Ok(Cgroup {
+            // Left there by a run that was killed: at least the innermost goes.
+            top: top.unwrap_or_else(|| dir.clone()),
+            dir,
+            path: path.to_owned(),
+        })
+    }
+
     /// As `/proc/<pid>/cgroup` shows it.
     pub fn path(&self) -> &str {
         &self.path

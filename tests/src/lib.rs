@@ -12,6 +12,7 @@ pub mod extended;
 pub mod farewell;
 pub mod installation;
 pub mod journal;
+pub mod kube_api;
 pub mod log;
 pub mod netns;
 pub mod postgres;

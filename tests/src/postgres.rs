@@ -54,6 +54,8 @@ pub struct Options<'a> {
     /// Default: a free one.
     pub port: Option<u16>,
     pub netns: Option<&'a Netns>,
+    /// Directory of the cgroup it runs in.
+    pub cgroup: Option<&'a Path>,
     /// Log nothing but errors: for benches.
     pub quiet: bool,
     /// With a certificate of its own, so that clients may ask for TLS.
@@ -84,7 +86,10 @@ impl Server {
         let mut server = Server {
             installation,
             scratch,
-            place: server_place(options.netns),
+            place: Place {
+                cgroup: options.cgroup.map(Path::to_path_buf),
+                ..server_place(options.netns)
+            },
             port,
             child: None,
         };
@@ -325,6 +330,7 @@ pub(crate) fn server_place(netns: Option<&Netns>) -> Place {
     Place {
         netns: netns.map(|ns| ns.name().to_string()),
         user: process::is_root().then(|| "postgres".to_string()),
+        cgroup: None,
     }
 }
 

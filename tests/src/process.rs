@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{LazyLock, Mutex};
@@ -18,21 +19,29 @@ pub struct Place {
     pub netns: Option<String>,
     /// Name of a system user; only root can change it.
     pub user: Option<String>,
+    /// Directory of a cgroup.
+    pub cgroup: Option<PathBuf>,
 }
 
 impl Place {
     /// A command that runs `program` there. Every step execs the next, so the pid of the child is that of `program`.
     /// The child gets SIGTERM when the thread that spawned it ends: use [`spawn`].
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut words: Vec<&str> = Vec::new();
+        let mut words: Vec<&OsStr> = Vec::new();
+        // First of all: `ip netns exec` mounts another /sys.
+        if let Some(cgroup) = &self.cgroup {
+            let enter = r#"echo 0 >"$0/cgroup.procs" && exec "$@""#;
+            words.extend(["sh", "-c", enter].map(OsStr::new));
+            words.push(cgroup.as_os_str());
+        }
         if let Some(netns) = &self.netns {
-            words.extend(["ip", "netns", "exec", netns]);
+            words.extend(["ip", "netns", "exec", netns].map(OsStr::new));
         }
-        words.extend(["setpriv", "--pdeathsig", "TERM"]);
+        words.extend(["setpriv", "--pdeathsig", "TERM"].map(OsStr::new));
         if let Some(user) = &self.user {
-            words.extend(["--reuid", user, "--regid", user, "--init-groups"]);
+            words.extend(["--reuid", user, "--regid", user, "--init-groups"].map(OsStr::new));
         }
-        words.push("--");
+        words.push(OsStr::new("--"));
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).arg(program);
         command

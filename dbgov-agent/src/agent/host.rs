@@ -2,6 +2,7 @@
 //! the agent. Both walk /proc, which takes milliseconds: too long for the thread that drains the rings.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use nix::sys::eventfd::EventFd;
 
 use crate::capture::discover::existing::{ExistingConnection, existing_connections};
 use crate::capture::discover::{Scan, Watcher};
+use crate::capture::netns;
 use crate::clock::boot_ns;
 use crate::identity::{Process, Resolver};
 use crate::pipeline::{Client, Governed};
@@ -49,6 +51,17 @@ impl Wanted {
     }
 }
 
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looks {
+    /// Servers are governed wherever they are found.
+    pub discovers: bool,
+    /// `[identity] command_lines`.
+    pub command_lines: bool,
+    /// Of this host, so that none of its clients is taken for a remote one.
+    pub local_addresses: bool,
+}
+
 /// A look at the host.
 #[derive(Default)]
 pub(super) struct Report {
@@ -58,6 +71,8 @@ pub(super) struct Report {
     pub existing: Option<Existing>,
     /// Connections that outlived the process that opened them, by the cookie of the server's socket, and who holds them.
     pub ended: Vec<(u64, Option<Arc<Process>>)>,
+    /// All addresses of this host.
+    pub local: Option<HashSet<IpAddr>>,
 }
 
 pub(super) struct Existing {
@@ -81,19 +96,14 @@ impl Host {
     }
 }
 
-pub(super) fn start(
-    governed: Governed,
-    discovers: bool,
-    command_lines: bool,
-    wake: Arc<EventFd>,
-) -> std::io::Result<Host> {
+pub(super) fn start(governed: Governed, looks: Looks, wake: Arc<EventFd>) -> std::io::Result<Host> {
     let (requests, inbox) = sync_channel(CHANNEL_MAX);
     let (outbox, reports) = sync_channel(CHANNEL_MAX);
     let looker = Looker {
         governed,
-        discovers,
+        looks,
         watcher: Watcher::new(),
-        resolver: Resolver::new(command_lines)?,
+        resolver: Resolver::new(looks.command_lines)?,
         wake,
         outbox,
     };
@@ -105,7 +115,7 @@ pub(super) fn start(
 
 struct Looker {
     governed: Governed,
-    discovers: bool,
+    looks: Looks,
     watcher: Watcher,
     resolver: Resolver,
     wake: Arc<EventFd>,
@@ -157,7 +167,7 @@ impl Looker {
         let found: HashSet<_> = scan
             .servers
             .iter()
-            .filter(|server| self.discovers && server.protocol.is_decoded())
+            .filter(|server| self.looks.discovers && server.protocol.is_decoded())
             .map(|server| (server.netns_cookie, server.port()))
             .collect();
         let changed = found != self.governed.found;
@@ -167,8 +177,20 @@ impl Looker {
             scan: (!changes.is_empty() || existing).then(|| scan.clone()),
             // A server that has just been found may have connections already.
             existing: (existing || changed).then(|| self.existing()),
+            local: self.local_addresses(),
             ..Report::default()
         }
+    }
+
+    fn local_addresses(&self) -> Option<HashSet<IpAddr>> {
+        if !self.looks.local_addresses {
+            return None;
+        }
+        let found = netns::local_addresses();
+        if let Err(error) = &found {
+            tracing::warn!(%error, "the addresses of this host cannot be listed");
+        }
+        found.ok()
     }
 
     /// Which of these connections go on though their process has ended. Only then all sockets are looked at, which

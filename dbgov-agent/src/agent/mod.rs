@@ -5,6 +5,7 @@
 //! host          looks for servers and for who is behind old sockets    host.rs
 //! audit-writer  the journal                                            audit::writer
 //! display       the live statements on stdout                          display.rs
+//! kubernetes    asks the API for the pods of this node                 identity::pods
 //! control       answers what the other commands ask                    answers.rs, crate::control
 //! main          waits for a signal
 //! ```
@@ -19,7 +20,7 @@ pub mod status;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -31,8 +32,9 @@ use crate::audit::{JournalHandle, OpenError};
 use crate::capture::kernel::{self, Kernel, KernelError, LoadOptions};
 use crate::capture::{cgroup, discover};
 use crate::clock::{Clock, boot_ns, unix_ns};
-use crate::config::{Config, PolicyMode};
+use crate::config::{Config, PolicyMode, hostname};
 use crate::control::{Control, ControlError, Queue};
+use crate::identity::pods::{self, FIRST_LIST_TIMEOUT, Pods};
 use crate::judge::Rulebook;
 use crate::pipeline::{Governed, Pipeline};
 use crate::protocol::postgres::Limits;
@@ -40,6 +42,7 @@ use crate::protocol::postgres::Limits;
 use answers::{Answers, Refusals};
 pub use display::{Display, terminal};
 use gate::Gate;
+use host::Looks;
 use policy::PolicyWatch;
 use status::{JournalStatus, Shared, Status};
 
@@ -95,6 +98,18 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         .as_ref()
         .is_some_and(|watch| watch.mode == PolicyMode::Enforce);
     let control = Control::bind(&config.agent.control_socket)?;
+    let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
+        .map_err(|e| AgentError::Os("make an eventfd", e.into()))?;
+    let wake = Arc::new(wake);
+    // It is asked while the kernel programs are loaded.
+    let first_list = Instant::now() + FIRST_LIST_TIMEOUT;
+    let pods = match config.kubernetes.access(hostname) {
+        Some(access) => Some(
+            pods::start(access, Arc::clone(&wake))
+                .map_err(|e| AgentError::Os("start a thread", e))?,
+        ),
+        None => None,
+    };
     let mut journal = open_journal(config, &node, display)?;
     let options = LoadOptions {
         cgroup_root,
@@ -121,6 +136,11 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     let mut pipeline = Pipeline::new(limits, Clock::boot(), kernel::sock_ops_tells_netns());
     pipeline.govern(governed.clone());
     pipeline.started(unix_ns());
+    pipeline.set_networks(Arc::clone(&config.networks));
+    if let Some(pods) = &pods {
+        pipeline.set_pods(Arc::clone(pods));
+        pods.wait_until_told(first_list);
+    }
     pipeline.recorder().boot_clock = boot_ns;
     let mut notes = vec![start_record(config, &kernel)];
     let (gate, heart) = match (policy, &mut watch) {
@@ -152,20 +172,17 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     journal.send(notes).map_err(|_| AgentError::WriterEnded)?;
     pipeline.recorder().journal = Some(journal);
 
-    let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
-        .map_err(|e| AgentError::Os("make an eventfd", e.into()))?;
-    let wake = Arc::new(wake);
     let (queue, requests) = Queue::new(Arc::clone(&wake));
     let refusals = Arc::new(Refusals::default());
     let stop = Arc::new(AtomicBool::new(false));
     let command_lines = config.identity.command_lines;
-    let host = host::start(
-        governed,
-        config.discovers(),
+    let looks = Looks {
+        discovers: config.discovers(),
         command_lines,
-        Arc::clone(&wake),
-    )
-    .map_err(|e| AgentError::Os("start a thread", e))?;
+        local_addresses: !config.networks.is_empty(),
+    };
+    let host = host::start(governed, looks, Arc::clone(&wake))
+        .map_err(|e| AgentError::Os("start a thread", e))?;
     let capture = capture::Capture {
         kernel,
         rings,
@@ -174,6 +191,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         heart,
         lossless,
         command_lines,
+        pods,
         policy: watch,
         requests,
         host,
@@ -299,15 +317,25 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Servers for the status: what is found on the host.
-fn shown_servers(scan: &discover::Scan) -> Vec<status::ServerStatus> {
+fn shown_servers(scan: &discover::Scan, pods: Option<&Pods>) -> Vec<status::ServerStatus> {
     scan.servers
         .iter()
-        .map(|server| status::ServerStatus {
-            protocol: server.protocol.name().to_owned(),
-            addr: server.addr.to_string(),
-            pid: server.process.pid,
-            version: server.process.version.clone(),
-            decoded: server.protocol.is_decoded(),
+        .map(|server| {
+            let workload = &server.process.workload;
+            let pod = |uid: &String| {
+                let known = pods.and_then(|pods| pods.by_uid(uid));
+                known.map_or_else(|| uid.clone(), |pod| pod.full_name())
+            };
+            status::ServerStatus {
+                protocol: server.protocol.name().to_owned(),
+                addr: server.addr.to_string(),
+                pid: server.process.pid,
+                version: server.process.version.clone(),
+                decoded: server.protocol.is_decoded(),
+                container: workload.container.clone(),
+                pod: workload.pod_uid.as_ref().map(pod),
+                runtime: workload.runtime.map(str::to_owned),
+            }
         })
         .collect()
 }

@@ -4,6 +4,8 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::pods::PodsStatus;
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Status {
     /// Hooks are attached and the rings are being read.
@@ -31,6 +33,9 @@ pub struct Status {
     /// Where verdicts are enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateStatus>,
+    /// Where the Kubernetes API is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<PodsStatus>,
     pub problems: Vec<String>,
 }
 
@@ -42,6 +47,14 @@ pub struct ServerStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     pub decoded: bool,
+    /// Id of the container it runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// `namespace/name` of its pod, or the pod's uid while no more is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

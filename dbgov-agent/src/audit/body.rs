@@ -125,6 +125,7 @@ impl Renderer {
         bytes.extend_from_slice(record.kind.name().as_bytes());
         bytes.extend_from_slice(b"\",\"node\":");
         bytes.extend_from_slice(&self.node);
+        write_optional(bytes, b",\"pods\":", &record.pods)?;
         if !record.policy.is_empty() {
             write_member(bytes, b",\"policy\":", &record.policy)?;
         }

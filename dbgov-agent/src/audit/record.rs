@@ -139,8 +139,14 @@ pub struct Session {
     pub role: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_addr: Option<String>,
+    /// Id of the container the server runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_container: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_pid: Option<u32>,
+    /// `namespace/name` of the pod the server runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_pod: Option<String>,
     pub tls: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -163,11 +169,18 @@ pub struct Identity {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_uid: Option<u32>,
     pub name: String,
+    /// The network of the configuration that a remote client's address is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Process (thread group) id in the host's pid namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// `namespace/name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
+    /// From the cgroup, so also where the API has not told the pod's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
     /// The process has ended, and its connection goes on.
     #[serde(skip_serializing_if = "absent")]
     pub process_ended: bool,
@@ -177,7 +190,14 @@ pub struct Identity {
     /// Id of the run (`dbgov exec`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// What the name rests on: `tag`, `idp`, `pod`, `systemd`, `os_user`, `database_user`, `unknown`.
+    /// Of the container: `containerd`, `cri-o`, `docker`, `podman`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<&'static str>,
+    /// `namespace/name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
+    /// What the name rests on: `tag`, `idp`, `service_account`, `systemd`, `os_user`, `network`, `database_user`,
+    /// `unknown`.
     pub source: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
@@ -217,6 +237,32 @@ pub struct ParentBlock {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
     pub pid: u32,
+}
+
+/// The pods of a session's ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PodsBlock {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<PodBlock>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<PodBlock>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PodBlock {
+    /// In the pod's manifest; absent until the kubelet has told the API of the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_name: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "absent")]
+    pub labels_truncated: bool,
+    pub name: String,
+    pub namespace: String,
+    /// `namespace/name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
+    pub uid: String,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -505,6 +551,9 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Rendered<Identity>>,
     pub kind: Kind,
+    /// In the first record of a session, and again when more is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Box<PodsBlock>>,
     /// A policy that was put in force or refused (policy). Keys and values as in `agent`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub policy: BTreeMap<&'static str, serde_json::Value>,
@@ -538,6 +587,7 @@ impl Record {
             gap: None,
             identity: None,
             kind,
+            pods: None,
             policy: BTreeMap::new(),
             process: None,
             result: None,

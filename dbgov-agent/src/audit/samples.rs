@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::record::{
     ApprovalBlock, ApprovalStatement, ApproverBlock, CancelBlock, CloseBlock, ControlBlock,
-    ErrorBlock, GapBlock, Identity, Kind, ParentBlock, ProcessBlock, Record, Rendered, ResultBlock,
-    Session, StatementBlock, TagBlock,
+    ErrorBlock, GapBlock, HolderBlock, Identity, Kind, ParentBlock, PodBlock, PodsBlock,
+    ProcessBlock, Record, Rendered, ResultBlock, Session, StatementBlock, TagBlock,
 };
 use crate::protocol::Text;
 
@@ -103,12 +103,22 @@ pub(super) fn everything() -> Vec<Record> {
             labels: [(nasty.clone(), nasty.clone())].into(),
             login_uid: Some(1000),
             name: nasty.clone(),
+            network: some(),
             pid: Some(u32::MAX),
             pod: some(),
+            pod_uid: some(),
+            process_ended: true,
             purpose: some(),
             run: some(),
-            source: "pod",
+            runtime: Some("containerd"),
+            service_account: some(),
+            source: "service_account",
             uid: Some(0),
+            used_by: Some(HolderBlock {
+                comm: nasty.clone(),
+                exe: some(),
+                pid: 1,
+            }),
         })
         .unwrap(),
     );
@@ -129,12 +139,27 @@ pub(super) fn everything() -> Vec<Record> {
         ],
         started: TIME_UNIX_NS,
     }));
+    let pod = PodBlock {
+        container_name: some(),
+        labels: [("app.kubernetes.io/name".to_owned(), nasty.clone())].into(),
+        labels_truncated: true,
+        name: nasty.clone(),
+        namespace: nasty.clone(),
+        service_account: some(),
+        uid: nasty.clone(),
+    };
+    full.pods = Some(Box::new(PodsBlock {
+        client: Some(pod.clone()),
+        server: Some(pod),
+    }));
     full.session = Some(
         Rendered::new(&Session {
             application: some(),
             opaque: Some("tls"),
             replication: true,
             role: some(),
+            server_container: some(),
+            server_pod: some(),
             tls: true,
             ..session()
         })

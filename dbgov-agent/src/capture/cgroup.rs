@@ -1,5 +1,6 @@
 //! Control groups: from the id the kernel gives to a path, and from a path to what runs in it.
 
+mod container;
 pub mod group;
 
 use std::fs::File;
@@ -9,6 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::proc;
+use container::CONTAINER_RUNTIMES;
+pub use container::{Workload, container_id, pod_uid};
 
 /// One line per hierarchy, each with a path of at most 4 KiB.
 const PROC_CGROUP_BYTES_MAX: u64 = 64 * 1024;
@@ -163,10 +166,10 @@ pub struct ProcessCgroups {
 }
 
 impl ProcessCgroups {
-    /// The container: in the v2 path, else (hybrid hosts, where v2 is often empty) in one of v1.
-    pub fn container(&self) -> Option<&str> {
-        let v2 = self.v2.as_deref().and_then(container_id);
-        v2.or_else(|| self.v1.iter().find_map(|path| container_id(path)))
+    /// The container and the pod: by the v2 path, else (hybrid hosts, where v2 is often empty) by one of v1.
+    pub fn workload(&self) -> Workload {
+        let v2 = self.v2.iter();
+        Workload::of_paths(v2.chain(&self.v1).map(String::as_str))
     }
 }
 
@@ -194,39 +197,6 @@ fn parse_process_cgroups(text: &str) -> ProcessCgroups {
     cgroups
 }
 
-/// Hexadecimal digits in a container id of Docker, containerd, CRI-O and Podman (a SHA-256).
-const CONTAINER_ID_DIGITS: usize = 64;
-
-/// The container a cgroup path belongs to: the innermost where containers are nested.
-///
-/// `docker-<id>.scope`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `libpod-<id>.scope` (systemd driver);
-/// `/docker/<id>`, `/kubepods/burstable/pod<uid>/<id>`, `libpod-payload-<id>` (cgroupfs driver);
-/// `kubepods-….slice:cri-containerd:<id>` (containerd with the drivers mixed up).
-pub fn container_id(path: &str) -> Option<&str> {
-    path.rsplit('/').find_map(container_of_component)
-}
-
-fn container_of_component(component: &str) -> Option<&str> {
-    let name = component.strip_suffix(".scope").unwrap_or(component);
-    let id = name.rsplit(['-', ':']).next()?;
-    let runtime = &name[..name.len() - id.len()];
-    let is_id = id.len() == CONTAINER_ID_DIGITS
-        && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    // conmon watches a container of CRI-O or Podman from outside of it.
-    (is_id && !runtime.ends_with("conmon-")).then_some(id)
-}
-
-/// Services that run containers. A process inside a container is not one of theirs, even where its cgroup is below.
-const CONTAINER_RUNTIMES: [&str; 7] = [
-    "docker.service",
-    "containerd.service",
-    "crio.service",
-    "podman.service",
-    "kubelet.service",
-    "k3s.service",
-    "k3s-agent.service",
-];
-
 /// The systemd unit that names the workload: the innermost `*.service` or `*.scope` of the path.
 ///
 /// Not taken, because they name a login or a container and change with each: `session-*.scope`, `init.scope`,
@@ -236,7 +206,7 @@ pub fn workload_unit(path: &str) -> Option<&str> {
     let mut in_container = false;
     let below_user_manager = path.contains("/user@");
     for component in path.rsplit('/') {
-        if container_of_component(component).is_some() {
+        if container::is_container(component) {
             in_container = true;
             continue;
         }

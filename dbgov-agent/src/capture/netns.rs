@@ -1,12 +1,14 @@
 //! Network namespaces: what lives in them, and how to look into one from outside.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::thread;
 
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
@@ -19,6 +21,9 @@ const SO_COOKIE: libc::c_int = 57;
 
 /// Namespaces looked into in one search.
 const NAMESPACES_MAX: usize = 10_000;
+
+/// Addresses of this host that are kept: a handful for each namespace.
+pub const LOCAL_ADDRESSES_MAX: usize = 65_536;
 
 /// A network namespace, named by the inode of its nsfs file and reachable through a process that lives in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +65,48 @@ pub fn within<T: Send>(ns: NetNs, work: impl FnOnce() -> T + Send) -> io::Result
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Every network namespace in which a process lives that this one may look at; its own in any case.
+pub fn all() -> io::Result<Vec<NetNs>> {
+    let own = NetNs {
+        inode: own_inode()?,
+        pid: std::process::id(),
+    };
+    let mut all = BTreeMap::from([(own.inode, own)]);
+    for pid in proc::pids()? {
+        if let Ok(inode) = proc::netns_inode(pid)
+            && all.len() < NAMESPACES_MAX
+        {
+            all.entry(inode).or_insert(NetNs { inode, pid });
+        }
+    }
+    Ok(all.into_values().collect())
+}
+
+/// The addresses of all interfaces of all network namespaces. A namespace that cannot be looked into is left out.
+pub fn local_addresses() -> io::Result<HashSet<IpAddr>> {
+    let mut addresses = HashSet::new();
+    for namespace in all()? {
+        let found = within(namespace, || {
+            Ok::<_, io::Error>(
+                getifaddrs()?
+                    .filter_map(|interface| address(&interface))
+                    .collect::<Vec<_>>(),
+            )
+        });
+        let room = LOCAL_ADDRESSES_MAX.saturating_sub(addresses.len());
+        if let Ok(Ok(found)) = found {
+            addresses.extend(found.into_iter().take(room));
+        }
+    }
+    Ok(addresses)
+}
+
+fn address(interface: &InterfaceAddress) -> Option<IpAddr> {
+    let address = interface.address?;
+    let four = address.as_sockaddr_in().map(|four| IpAddr::V4(four.ip()));
+    four.or_else(|| Some(IpAddr::V6(address.as_sockaddr_in6()?.ip())))
 }
 
 /// Cookie of the calling thread's network namespace, as bpf_get_netns_cookie gives it. Absent before Linux 5.14.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::agent::status::{GateStatus, PolicyStatus, Status};
 use crate::audit::live::text::count;
+use crate::chars::head;
 use crate::config::Config;
 use crate::control;
 
@@ -61,6 +62,12 @@ fn readable(status: &Status) -> String {
             "  server     {} {version} on {} (pid {}){note}",
             server.protocol, server.addr, server.pid
         );
+        if let Some(pod) = &server.pod {
+            let _ = writeln!(out, "             in pod {pod}");
+        } else if let Some(container) = &server.container {
+            let runtime = server.runtime.as_deref().unwrap_or("container");
+            let _ = writeln!(out, "             in {runtime} {}", head(container, 12));
+        }
     }
     for path in &status.unix_sockets_unseen {
         let _ = writeln!(out, "  NOT SEEN   connections over the UNIX socket {path}");
@@ -75,6 +82,18 @@ fn readable(status: &Status) -> String {
     }
     if let Some(gate) = &status.gate {
         push_gate(&mut out, gate);
+    }
+    if let Some(kubernetes) = &status.kubernetes {
+        let state = match kubernetes.connected {
+            true => "connected",
+            false => "NOT connected",
+        };
+        let _ = writeln!(
+            out,
+            "  kubernetes {state}, {} of node {}",
+            count(kubernetes.pods, "pod"),
+            kubernetes.node
+        );
     }
     let kernel = &status.kernel;
     let _ = writeln!(

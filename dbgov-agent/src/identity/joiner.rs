@@ -132,6 +132,17 @@ impl<S> Joiner<S> {
         None
     }
 
+    /// The session that waits for its client.
+    pub fn waiting(&self, connection: &Connection) -> Option<S>
+    where
+        S: Copy,
+    {
+        self.sessions
+            .entries
+            .get(connection)
+            .map(|(_, session)| *session)
+    }
+
     /// The server's side is established.
     pub fn session_opened(&mut self, connection: Connection, session: S, now: TimeNs) -> Opened<S> {
         let process = self.clients.take(&connection);

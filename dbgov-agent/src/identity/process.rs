@@ -15,7 +15,7 @@ use hashlink::LruCache;
 use super::ancestors::{self, Ancestor, Ancestors};
 use super::tags::Tag;
 use super::users::Users;
-use crate::capture::cgroup::{self, CgroupFs, ProcessCgroups};
+use crate::capture::cgroup::{self, CgroupFs, ProcessCgroups, Workload};
 use crate::capture::event::{Exe, Facts};
 use crate::capture::proc;
 use crate::protocol::TimeNs;
@@ -61,6 +61,10 @@ pub struct Process {
     /// cgroup v2 path.
     pub cgroup: Option<String>,
     pub container: Option<String>,
+    /// Of the container, where its cgroup tells.
+    pub runtime: Option<&'static str>,
+    /// The Kubernetes pod it runs in.
+    pub pod_uid: Option<String>,
     /// The systemd unit that names the workload, see [`cgroup::workload_unit`].
     pub unit: Option<String>,
     /// Name of the OS user. Absent for an unknown one, and inside a container, whose users are not the host's (but
@@ -227,8 +231,9 @@ impl Resolver {
         let v1 = if self.hybrid { &cgroups.v1[..] } else { &[] };
         let in_v1 = |find: fn(&str) -> Option<&str>| v1.iter().find_map(|path| find(path));
         let find = |find| in_v2(find).or_else(|| in_v1(find)).map(str::to_owned);
-        let container = find(cgroup::container_id);
-        let user_is_the_hosts = container.is_none() || task.uid == 0;
+        let paths = path.iter().chain(v1).map(String::as_str);
+        let workload = Workload::of_paths(paths);
+        let user_is_the_hosts = workload.container.is_none() || task.uid == 0;
         let user = user_is_the_hosts
             .then(|| self.users.name(task.uid, task.at))
             .flatten();
@@ -238,8 +243,10 @@ impl Resolver {
             uid: task.uid,
             comm: task.comm.to_owned(),
             cgroup_id: Some(task.cgroup_id),
+            container: workload.container,
+            runtime: workload.runtime,
+            pod_uid: workload.pod_uid,
             cgroup: path,
-            container,
             unit,
             user,
             ..Process::default()

@@ -3,6 +3,7 @@
 
 mod connection;
 mod ended;
+mod ends;
 mod gate;
 mod governed;
 
@@ -14,6 +15,7 @@ use hashlink::LinkedHashMap;
 
 use connection::Connection;
 pub use ended::Client;
+use ends::Known;
 pub use gate::{GateCommand, Release, Target};
 pub use governed::Governed;
 
@@ -67,6 +69,7 @@ pub struct Pipeline {
     just_opened: LinkedHashMap<Ends, u64>,
     joiner: Joiner<u64>,
     governed: Governed,
+    known: Known,
     limits: Limits,
     recorder: Recorder,
     events: Vec<Event>,
@@ -100,6 +103,7 @@ impl Pipeline {
             just_opened: LinkedHashMap::new(),
             joiner: Joiner::default(),
             governed: Governed::default(),
+            known: Known::default(),
             limits,
             recorder: Recorder::new(clock),
             events: Vec::new(),
@@ -306,11 +310,16 @@ impl Pipeline {
                     .map(|c| c.netns_cookie)
                     .filter(|_| self.netns_cookies);
                 let addresses = Addresses::new(ends.local, ends.remote, netns);
-                if let Some((session, process)) =
-                    self.joiner.client_established(cookie, addresses, at)
-                    && let Some(connection) = self.connections.get_mut(&session)
-                {
-                    connection.session.set_client(process);
+                match self.joiner.client_established(cookie, addresses, at) {
+                    Some((session, process)) => {
+                        if let Some(connection) = self.connections.get_mut(&session) {
+                            connection.session.set_client(process);
+                        }
+                    }
+                    None => {
+                        let waiting = self.joiner.waiting(&addresses);
+                        self.local_client(ends.local, waiting);
+                    }
                 }
             }
         }
@@ -494,6 +503,7 @@ impl Pipeline {
         decoder.set_trigger(self.tail.clone());
         let id = format!("{:x}-{cookie:x}", self.recorder.clock.unix_ns(at));
         let mut session = Session::new(id, decoder, ends.remote, ends.local, midstream, at);
+        self.introduce(&mut session, netns_cookie);
         let netns = netns_cookie.filter(|_| self.netns_cookies);
         let addresses = Addresses::new(ends.remote, ends.local, netns);
         if let Some(process) = self.joiner.session_opened(addresses, cookie, at).process {

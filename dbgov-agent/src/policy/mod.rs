@@ -38,6 +38,7 @@ pub use check::Warning;
 pub use context::{Context, Message, Verdict};
 pub use explain::{EffectTold, Explanation, PassedOver};
 pub use names::{NameError, NamePattern, SearchPath};
+pub(crate) use parse::block;
 pub use parse::{POLICY_BYTES_MAX, PolicyError, Problem};
 pub use rule::{APPROVAL_TIMEOUT_DEFAULT, AgentDown, Cidr, Rule, Settings};
 pub use time::{DAY_S, TimeWindow, WEEKDAY_NAMES, Weekdays};

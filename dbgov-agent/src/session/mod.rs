@@ -1,6 +1,7 @@
 //! One connection to a database: what the decoder finds in it becomes audit records.
 
 mod blocks;
+mod ends;
 mod recorder;
 mod verdict;
 
@@ -9,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use self::blocks::{name, result_block, statement_block};
+use self::ends::Ends;
 pub use self::recorder::Recorder;
 pub use self::verdict::Judgement;
 use self::verdict::Noted;
@@ -37,6 +39,7 @@ pub struct Session {
     /// The client's process has ended; who held the connection then, where that was found out.
     client_ended: Option<Option<Arc<Process>>>,
     pub server_pid: Option<u32>,
+    ends: Ends,
     id: String,
     midstream: bool,
     opened_at: TimeNs,
@@ -100,6 +103,7 @@ impl Session {
             renamed: VecDeque::new(),
             client_ended: None,
             server_pid: None,
+            ends: Ends::default(),
             id,
             midstream,
             opened_at: at,
@@ -130,14 +134,6 @@ impl Session {
 
     pub fn is_midstream(&self) -> bool {
         self.midstream
-    }
-
-    /// Names the process behind the session, from its next record on.
-    pub fn set_client(&mut self, client: Arc<Process>) {
-        self.client = Some(client);
-        self.process_told = false;
-        self.blocks = None;
-        self.changed = true;
     }
 
     /// The same process, called otherwise from a moment on.
@@ -257,22 +253,6 @@ impl Session {
         self.cancels.take()
     }
 
-    /// `identity.name` of the record.
-    pub fn requester(&self) -> String {
-        let user = self.decoder.facts().user.as_deref();
-        identity(self.client.as_deref(), user, Some(self.client_addr)).name
-    }
-
-    /// What the kernel knows of who is behind the session: see [`Who::identity`].
-    pub fn evidence(&self) -> Option<String> {
-        match &self.client {
-            Some(client) => Some(identity(Some(client), None, None).name),
-            // A client of this host whose process was not found.
-            None if self.client_addr.ip().to_canonical().is_loopback() => None,
-            None => Some(String::new()),
-        }
-    }
-
     fn gap(
         &mut self,
         at: TimeNs,
@@ -389,6 +369,7 @@ impl Session {
             record.session = Some(blocks.session.clone());
             record.identity = Some(blocks.identity.clone());
         }
+        record.pods = self.ends.take_pods();
         if !self.process_told
             && let Some(client) = &self.client
         {
@@ -403,6 +384,7 @@ impl Session {
             Opaque::Tls => "tls",
             Opaque::Gss => "gss",
         });
+        let server = self.ends.server.as_ref();
         let session = record::Session {
             application: facts.application.clone(),
             client_addr: Some(self.client_addr.to_string()),
@@ -414,15 +396,13 @@ impl Session {
             replication: facts.replication,
             role: facts.role.clone(),
             server_addr: Some(self.server_addr.to_string()),
+            server_container: server.and_then(|server| server.workload.container.clone()),
             server_pid: facts.backend_pid.or(self.server_pid),
+            server_pod: self.ends.server_pod.as_ref().map(|pod| pod.full_name()),
             tls: facts.opaque == Some(Opaque::Tls),
             user: facts.user.clone(),
         };
-        let mut who = identity(
-            client.as_deref(),
-            facts.user.as_deref(),
-            Some(self.client_addr),
-        );
+        let mut who = identity(&self.known_client(client.as_deref(), facts.user.as_deref()));
         who.process_ended = self.client_ended.is_some();
         who.used_by = self.client_ended.as_ref().and_then(|holder| {
             holder.as_ref().map(|holder| HolderBlock {

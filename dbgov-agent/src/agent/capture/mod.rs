@@ -27,11 +27,13 @@ use super::host::{Host, Report, Request};
 use super::policy::PolicyWatch;
 use super::status::{HookStatus, Shared};
 use super::{AgentError, shown_servers, stop_record};
+use crate::capture::discover::Scan;
 use crate::capture::event::{self, Captured};
 use crate::capture::kernel::{Kernel, Rings};
 use crate::clock::boot_ns;
 use crate::control::Requests;
 use crate::identity::Resolver;
+use crate::identity::pods::Pods;
 use crate::pipeline::{Command, Pipeline};
 
 /// Packet records read before the control ring and the clock get their turn.
@@ -66,6 +68,8 @@ pub(super) struct Capture {
     pub lossless: bool,
     /// `[identity] command_lines`.
     pub command_lines: bool,
+    /// Where the Kubernetes API is asked.
+    pub pods: Option<Arc<Pods>>,
     pub policy: Option<PolicyWatch>,
     /// What the control socket is asked of this thread.
     pub requests: Requests,
@@ -88,6 +92,10 @@ struct State {
     favoured: bool,
     /// Lost bytes of connections as the kernel counted them at the last tick, when its ring had been full.
     losses: Vec<(u64, ConnState)>,
+    /// The last look at the host's servers.
+    scan: Scan,
+    /// Of the pods, as the sessions know them.
+    pods_generation: u64,
     /// The ring was read to its end since.
     caught_up: bool,
     lossy_records: u64,
@@ -120,6 +128,8 @@ impl Capture {
             bursts: false,
             favoured: false,
             losses: Vec::new(),
+            scan: Scan::default(),
+            pods_generation: 0,
             caught_up: false,
             lossy_records: 0,
             malformed: 0,
@@ -147,6 +157,7 @@ impl Capture {
             let drained = self.packets(&mut state)?;
             self.tag_changes()?;
             self.reports(&mut state)?;
+            self.pods(&mut state);
             self.asked()?;
             self.commands(&mut state)?;
             if let Some(gate) = &mut self.gate {
@@ -243,6 +254,7 @@ impl Capture {
             scan,
             existing,
             ended,
+            local,
         }) = self.host.reports.try_recv()
         {
             if let Some(governed) = governed {
@@ -251,16 +263,16 @@ impl Capture {
                     .update(|status| status.ports = sorted(governed.all_ports()));
                 self.pipeline.govern(governed);
             }
+            if let Some(local) = local {
+                self.pipeline.set_local_addresses(local);
+            }
             if let Some(scan) = scan {
+                self.pipeline.know_servers(&scan.servers);
                 if let Some(gate) = &mut self.gate {
                     gate.know_servers(&scan.servers);
                 }
-                self.shared.update(|status| {
-                    status.servers = shown_servers(&scan);
-                    status.unix_sockets_unseen =
-                        scan.unix_listeners.iter().map(|l| l.path.clone()).collect();
-                    status.problems = [self.kernel.problems(), &scan.problems].concat();
-                });
+                state.scan = scan;
+                self.tell_scan(state);
             }
             if let Some(existing) = existing {
                 state.adopting = false;
@@ -282,6 +294,35 @@ impl Capture {
             }
         }
         Ok(())
+    }
+
+    fn tell_scan(&self, state: &State) {
+        let (scan, pods) = (&state.scan, self.pods.as_deref());
+        self.shared.update(|status| {
+            status.servers = shown_servers(scan, pods);
+            status.unix_sockets_unseen =
+                scan.unix_listeners.iter().map(|l| l.path.clone()).collect();
+            status.kubernetes = pods.map(Pods::status);
+            let kubernetes = status.kubernetes.as_ref();
+            let away = kubernetes.and_then(|kubernetes| kubernetes.error.as_ref());
+            let away = away.map(|error| format!("Kubernetes API: {error}"));
+            let of_kernel = self.kernel.problems().iter();
+            status.problems = of_kernel
+                .chain(&scan.problems)
+                .cloned()
+                .chain(away)
+                .collect();
+        });
+    }
+
+    /// Sessions go by the pods that are known now.
+    fn pods(&mut self, state: &mut State) {
+        let Some(pods) = &self.pods else { return };
+        let generation = pods.generation();
+        if generation != state.pods_generation {
+            state.pods_generation = generation;
+            self.pipeline.pods_changed();
+        }
     }
 
     fn ready(&mut self) {

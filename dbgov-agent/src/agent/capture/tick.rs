@@ -82,6 +82,9 @@ impl Capture {
                 (sessions, connections, statements);
             status.gate = gate;
         });
+        if self.pods.is_some() {
+            self.tell_scan(state);
+        }
         Ok(())
     }
 

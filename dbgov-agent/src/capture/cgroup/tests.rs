@@ -4,42 +4,6 @@ const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd
 const INNER: &str = "ffffffffffffffffffffffffffffffff00000000000000000000000000000000";
 
 #[test]
-fn container_ids() {
-    for path in [
-        "/docker/{}",
-        "/docker/{}/init",
-        "/system.slice/docker-{}.scope",
-        "/system.slice/docker-{}.scope/system.slice/nginx.service",
-        "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1a2b_3c.slice/cri-containerd-{}.scope",
-        "/kubepods.slice/kubepods-pod1a2b.slice/crio-{}.scope",
-        "/kubepods.slice/kubepods-pod1a2b.slice/crio-{}.scope/container",
-        "/kubepods/besteffort/pod1a2b-3c4d/{}",
-        "/machine.slice/libpod-{}.scope/container",
-        "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{}.scope",
-        "/system.slice/db.service/libpod-payload-{}",
-        "/system.slice/containerd.service/kubepods-burstable-pod1a2b.slice:cri-containerd:{}",
-        "/docker/ffffffffffffffffffffffffffffffff00000000000000000000000000000000/docker/{}",
-    ] {
-        let path = path.replace("{}", ID);
-        assert_eq!(container_id(&path), Some(ID), "{path}");
-    }
-    for path in [
-        "/",
-        "",
-        "/system.slice/postgresql@15-main.service",
-        "/docker/0123",
-        "/docker/0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF",
-        "/machine.slice/libpod-conmon-{}.scope",
-        "/kubepods.slice/crio-conmon-{}.scope",
-        "/docker/{}0",
-        "/docker-{}.service",
-    ] {
-        let path = path.replace("{}", ID);
-        assert_eq!(container_id(&path), None, "{path}");
-    }
-}
-
-#[test]
 fn workload_units() {
     let cases: &[(&str, Option<&str>)] = &[
         ("/system.slice/nginx.service", Some("nginx.service")),
@@ -131,9 +95,9 @@ fn process_cgroup_files() {
     let cgroups = parse_process_cgroups(&text);
     assert_eq!(cgroups.v2.as_deref(), Some("/"));
     assert_eq!(cgroups.v1, [format!("/docker/{ID}"), "/a:b".into()]);
-    assert_eq!(cgroups.container(), Some(ID));
+    assert_eq!(cgroups.workload().container.as_deref(), Some(ID));
     let both = parse_process_cgroups(&format!("0::/docker/{INNER}\n1:cpu:/docker/{ID}\n"));
-    assert_eq!(both.container(), Some(INNER));
+    assert_eq!(both.workload().container.as_deref(), Some(INNER));
     assert_eq!(parse_process_cgroups(""), ProcessCgroups::default());
 }
 

@@ -1,15 +1,14 @@
 //! Connections that are older than the agent: both ends' sockets and the processes that hold them, from sock_diag and
 //! `/proc`, since no hook saw them being made.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use super::super::netns::{self, NetNs};
 use super::super::proc;
 use super::super::sockdiag::{self, Query, TcpSocket};
 use super::title::BackendTitle;
-use super::{NAMESPACES_MAX, processes, title};
+use super::{processes, title};
 
 /// Connections kept. The kernel tables of the agent hold fewer.
 const CONNECTIONS_MAX: usize = 100_000;
@@ -62,7 +61,7 @@ pub fn existing_connections(ports: &[u16]) -> Existing {
     let mut existing = Existing::default();
     let ports: HashSet<u16> = ports.iter().copied().collect();
     let mut ends = Ends::default();
-    match namespaces() {
+    match netns::all() {
         Ok(namespaces) => {
             for ns in namespaces {
                 if let Err(e) = collect(ns, &ports, &mut ends) {
@@ -80,23 +79,6 @@ pub fn existing_connections(ports: &[u16]) -> Existing {
     }
     existing.connections = pair(&ends);
     existing
-}
-
-/// Every network namespace in which a process lives that this one may look at; its own in any case.
-fn namespaces() -> io::Result<Vec<NetNs>> {
-    let own = NetNs {
-        inode: netns::own_inode()?,
-        pid: std::process::id(),
-    };
-    let mut all = BTreeMap::from([(own.inode, own)]);
-    for pid in proc::pids()? {
-        if let Ok(inode) = proc::netns_inode(pid)
-            && all.len() < NAMESPACES_MAX
-        {
-            all.entry(inode).or_insert(NetNs { inode, pid });
-        }
-    }
-    Ok(all.into_values().collect())
 }
 
 /// The server's and the client's ends in one namespace.

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::cgroup;
+use super::cgroup::{self, Workload};
 use super::netns::{self, NetNs};
 use super::proc;
 use super::sockdiag::{self, Query, TcpSocket};
@@ -78,7 +78,7 @@ pub struct ServerFacts {
     pub exe: Option<String>,
     /// cgroup v2 path.
     pub cgroup: Option<String>,
-    pub container: Option<String>,
+    pub workload: Workload,
     /// Major version, from `PG_VERSION` in the data directory.
     pub version: Option<String>,
 }
@@ -216,7 +216,7 @@ fn facts(process: &ServerProcess) -> ServerFacts {
         pid: process.pid,
         started_ns: process.started_ns,
         exe: process.exe.clone(),
-        container: cgroups.container().map(str::to_owned),
+        workload: cgroups.workload(),
         cgroup: cgroups.v2,
         version: (process.protocol == Protocol::Postgresql)
             .then(|| processes::postgres_version(process.pid))

@@ -12,7 +12,7 @@ fn server(pid: u32, started_ns: u64, addr: &str) -> FoundServer {
             started_ns,
             exe: Some("/pg/postgres".into()),
             cgroup: Some("/".into()),
-            container: None,
+            workload: Workload::default(),
             version: Some("15".into()),
         },
     }

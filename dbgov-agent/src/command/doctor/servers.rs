@@ -34,7 +34,11 @@ fn describe(server: &FoundServer) -> String {
     let name = server.protocol.name();
     let version = process.version.as_deref();
     let version = version.map_or(String::new(), |v| format!(" {v}"));
-    let container = process.container.as_deref().and_then(|id| id.get(..12));
+    let container = process
+        .workload
+        .container
+        .as_deref()
+        .and_then(|id| id.get(..12));
     let container = container.map_or(String::new(), |id| format!(", container {id}"));
     format!(
         "{name}{version} on {} (pid {}{container})",
@@ -55,14 +59,16 @@ fn unix(scan: &Scan) -> Option<Check> {
     let listeners = scan.unix_listeners.iter();
     let paths: BTreeSet<String> = listeners
         .filter(|listener| listener.protocol.is_decoded())
-        .map(|listener| match listener.process.container.as_deref() {
-            Some(id) => format!(
-                "{} (container {})",
-                listener.path,
-                id.get(..12).unwrap_or(id)
-            ),
-            None => listener.path.clone(),
-        })
+        .map(
+            |listener| match listener.process.workload.container.as_deref() {
+                Some(id) => format!(
+                    "{} (container {})",
+                    listener.path,
+                    id.get(..12).unwrap_or(id)
+                ),
+                None => listener.path.clone(),
+            },
+        )
         .collect();
     (!paths.is_empty()).then(|| {
         let found = format!(
@@ -95,6 +101,7 @@ fn list(items: impl Iterator<Item = String>) -> String {
 mod tests {
     use super::super::Status;
     use super::*;
+    use crate::capture::cgroup::Workload;
     use crate::capture::discover::{Protocol, ServerFacts, UnixListener};
 
     fn process(container: Option<&str>) -> ServerFacts {
@@ -103,7 +110,10 @@ mod tests {
             started_ns: 1,
             exe: None,
             cgroup: None,
-            container: container.map(str::to_owned),
+            workload: Workload {
+                container: container.map(str::to_owned),
+                ..Workload::default()
+            },
             version: Some("15".into()),
         }
     }

@@ -35,7 +35,7 @@ pub struct Problem {
 
 impl Problem {
     /// `span`: bytes of the text.
-    pub(super) fn new(text: &str, span: Range<usize>, message: String) -> Self {
+    pub(crate) fn new(text: &str, span: Range<usize>, message: String) -> Self {
         let start = head(text, span.start).len();
         let end = head(text, span.end.max(start)).len();
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);

@@ -14,6 +14,7 @@ use toml::de::DeTable;
 
 pub use error::{PolicyError, Problem};
 use reader::{Reader, Section};
+pub(crate) use rule::block;
 
 use super::action::Action;
 use super::rule::{AgentDown, Rule, Settings};

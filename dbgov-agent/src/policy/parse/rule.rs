@@ -150,7 +150,7 @@ fn verb(name: &str) -> Result<VerbSet, String> {
 }
 
 /// `10.0.0.0/8`, `fd00::/8`, or one address.
-fn block(text: &str) -> Result<Cidr, String> {
+pub(crate) fn block(text: &str) -> Result<Cidr, String> {
     let block = match text.parse::<IpNet>() {
         Ok(block) => block,
         Err(_) => text
