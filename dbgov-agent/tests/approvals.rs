@@ -263,7 +263,9 @@ fn nobody_else_does_whatever_the_files_mode_says() {
         let stand = Stand::new(1);
         let words = "`usermod -aG dbgov";
         let refused = stand.refused(STRANGER_ID, "", &["approve", "0000-1"]);
-        assert!(refused.contains("only root and members of the group dbgov") && refused.contains(words));
+        assert!(
+            refused.contains("only root and members of the group dbgov") && refused.contains(words)
+        );
         // Somebody has made the file everybody's.
         let socket = stand.dir.path().join("run/control.sock");
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();

@@ -194,6 +194,8 @@ fn list(items: impl Iterator<Item = impl ToString>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::status::ServerStatus;
+    use crate::identity::pods::PodsStatus;
 
     #[test]
     fn losses_and_what_is_not_seen_are_said() {
@@ -220,6 +222,15 @@ mod tests {
         status.unix_sockets_unseen = vec!["/run/postgresql/.s.PGSQL.5432".to_owned()];
         status.journal.degraded = true;
         status.ready = false;
+        status.servers = vec![ServerStatus {
+            pod: Some("shop-db/postgres-0".to_owned()),
+            ..ServerStatus::default()
+        }];
+        status.kubernetes = Some(PodsStatus {
+            node: "node-7".to_owned(),
+            pods: 1,
+            ..PodsStatus::default()
+        });
         let text = readable(&status);
         for expected in [
             "NOT capturing",
@@ -231,6 +242,8 @@ mod tests {
             "refused: line 4: no",
             "gate       7 packets held",
             "5 packets dropped without a copy",
+            "in pod shop-db/postgres-0",
+            "kubernetes NOT connected, 1 pod of node node-7",
         ] {
             assert!(text.contains(expected), "{expected}: {text}");
         }

@@ -22,16 +22,21 @@ pub(super) struct Ends {
     pub(super) server: Option<Arc<ServerFacts>>,
     pub(super) server_pod: Option<Arc<Pod>>,
     /// What records have told of the pods ...
-    told: PodsBlock,
-    /// ... and what the next one has to.
-    to_tell: bool,
+    pods_told: PodsBlock,
+    /// ... which may be more by now.
+    pods_changed: bool,
 }
 
-impl Ends {
-    /// For one record: what is newly known.
-    pub(super) fn take_pods(&mut self) -> Option<Box<PodsBlock>> {
-        std::mem::take(&mut self.to_tell).then(|| Box::new(self.told.clone()))
+/// Takes what was found; a pod that is forgotten keeps its name for the sessions it has.
+fn is_news(known: &mut Option<Arc<Pod>>, found: Option<Arc<Pod>>) -> bool {
+    let Some(found) = found else { return false };
+    let is_known = known
+        .as_ref()
+        .is_some_and(|known| Arc::ptr_eq(known, &found));
+    if !is_known {
+        *known = Some(found);
     }
+    !is_known
 }
 
 impl Session {
@@ -69,26 +74,31 @@ impl Session {
     /// Looks whether the API has told anything new of the pods at the ends.
     pub fn look_up_pods(&mut self) {
         let Some(pods) = &self.ends.pods else { return };
-        // A pod that is forgotten keeps its name for the sessions it has.
-        if let Some(pod) = self
-            .client
-            .as_ref()
-            .and_then(|client| pods.of_process(client))
-            && self.ends.client_pod.as_ref() != Some(&pod)
-        {
-            self.ends.client_pod = Some(pod);
-            self.changed = true;
-        }
+        let client = self.client.as_ref();
+        let client_pod = client.and_then(|client| pods.of_process(client));
         let server = self.ends.server.as_ref();
         let server_uid = server.and_then(|server| server.workload.pod_uid.as_deref());
-        if let Some(pod) = server_uid.and_then(|uid| pods.by_uid(uid)) {
-            self.ends.server_pod = Some(pod);
-        }
-        let block = self.pods_block();
-        if block != self.ends.told {
-            (self.ends.told, self.ends.to_tell) = (block, true);
+        let server_pod = server_uid.and_then(|uid| pods.by_uid(uid));
+        let changed = [
+            is_news(&mut self.ends.client_pod, client_pod),
+            is_news(&mut self.ends.server_pod, server_pod),
+        ];
+        if changed.contains(&true) {
+            self.changed |= changed[0];
+            self.ends.pods_changed = true;
             self.blocks = None;
         }
+    }
+
+    /// For one record: what is newly known of the pods.
+    pub(super) fn take_pods(&mut self) -> Option<Box<PodsBlock>> {
+        if !std::mem::take(&mut self.ends.pods_changed) {
+            return None;
+        }
+        let block = self.pods_block();
+        let is_news = block != self.ends.pods_told;
+        self.ends.pods_told = block;
+        is_news.then(|| Box::new(self.ends.pods_told.clone()))
     }
 
     fn pods_block(&self) -> PodsBlock {

@@ -369,7 +369,7 @@ impl Session {
             record.session = Some(blocks.session.clone());
             record.identity = Some(blocks.identity.clone());
         }
-        record.pods = self.ends.take_pods();
+        record.pods = self.take_pods();
         if !self.process_told
             && let Some(client) = &self.client
         {

@@ -6,6 +6,7 @@
 
 mod asked;
 mod connects;
+mod known;
 mod tags;
 mod tick;
 
@@ -26,7 +27,7 @@ use super::gate::{Gate, Heart};
 use super::host::{Host, Report, Request};
 use super::policy::PolicyWatch;
 use super::status::{HookStatus, Shared};
-use super::{AgentError, shown_servers, stop_record};
+use super::{AgentError, stop_record};
 use crate::capture::discover::Scan;
 use crate::capture::event::{self, Captured};
 use crate::capture::kernel::{Kernel, Rings};
@@ -294,35 +295,6 @@ impl Capture {
             }
         }
         Ok(())
-    }
-
-    fn tell_scan(&self, state: &State) {
-        let (scan, pods) = (&state.scan, self.pods.as_deref());
-        self.shared.update(|status| {
-            status.servers = shown_servers(scan, pods);
-            status.unix_sockets_unseen =
-                scan.unix_listeners.iter().map(|l| l.path.clone()).collect();
-            status.kubernetes = pods.map(Pods::status);
-            let kubernetes = status.kubernetes.as_ref();
-            let away = kubernetes.and_then(|kubernetes| kubernetes.error.as_ref());
-            let away = away.map(|error| format!("Kubernetes API: {error}"));
-            let of_kernel = self.kernel.problems().iter();
-            status.problems = of_kernel
-                .chain(&scan.problems)
-                .cloned()
-                .chain(away)
-                .collect();
-        });
-    }
-
-    /// Sessions go by the pods that are known now.
-    fn pods(&mut self, state: &mut State) {
-        let Some(pods) = &self.pods else { return };
-        let generation = pods.generation();
-        if generation != state.pods_generation {
-            state.pods_generation = generation;
-            self.pipeline.pods_changed();
-        }
     }
 
     fn ready(&mut self) {

@@ -15,12 +15,14 @@ mod watch;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use self::table::Table;
+use self::table::{Table, Told};
 pub use self::watch::{Access, start};
 use super::Process;
 use crate::capture::cgroup;
@@ -98,7 +100,7 @@ pub struct Pods {
     /// Grows with each change of a pod.
     generation: AtomicU64,
     state: Mutex<State>,
-    told: Condvar,
+    tried: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -160,12 +162,12 @@ impl Pods {
     pub fn wait_until_told(&self, deadline: Instant) {
         let patience = deadline.saturating_duration_since(Instant::now());
         let waited = self
-            .told
+            .tried
             .wait_timeout_while(self.state(), patience, |state| !state.tried);
         drop(waited);
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Table> {
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -173,18 +175,20 @@ impl Pods {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Carries out a change; whoever looks sees that there was one.
-    fn change(&self, change: impl FnOnce(&mut Table) -> bool) {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        if change(&mut table) {
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever looks sees that something changed, if it did.
+    fn told(&self, told: Told) {
+        if self.write().put(told, Instant::now()) {
             self.generation.fetch_add(1, Ordering::Release);
         }
     }
 
     #[cfg(test)]
     pub(crate) fn put(&self, pod: Pod) {
-        let told = table::Told { pod, mirrors: None };
-        self.change(|table| table.put(told, Instant::now()));
+        self.told(Told { pod, mirrors: None });
     }
 
     /// The API has told all there is; gives whether that is news.
@@ -192,7 +196,7 @@ impl Pods {
         let mut state = self.state();
         let news = !state.connected;
         (state.connected, state.error, state.tried) = (true, None, true);
-        self.told.notify_all();
+        self.tried.notify_all();
         news
     }
 
@@ -201,7 +205,7 @@ impl Pods {
         let mut state = self.state();
         let news = state.connected || state.error.as_deref() != Some(error.as_str());
         (state.connected, state.error, state.tried) = (false, Some(error), true);
-        self.told.notify_all();
+        self.tried.notify_all();
         news
     }
 }

@@ -14,7 +14,6 @@ use nix::sys::eventfd::EventFd;
 
 use super::Pods;
 use super::object::{ApiPod, told};
-use super::table::Table;
 
 /// The API ends a watch after so many seconds, and the next one begins where it ended.
 const WATCH_TIMEOUT_S: u32 = 120;
@@ -97,20 +96,16 @@ async fn follow(
 }
 
 fn take(event: Event<ApiPod>, pods: &Pods, wake: &EventFd) {
-    let now = Instant::now();
     let before = pods.generation();
     match event {
-        Event::Init => pods.change(|table| {
-            table.begin();
-            false
-        }),
+        Event::Init => pods.write().begin(),
         Event::InitApply(object) | Event::Apply(object) => {
             if let Some(told) = told(object) {
-                pods.change(|table| table.put(told, now));
+                pods.told(told);
             }
         }
         Event::InitDone => {
-            pods.change(|table| table.end(now));
+            pods.write().end(Instant::now());
             if pods.connected() {
                 let status = pods.status();
                 tracing::info!(
@@ -122,7 +117,7 @@ fn take(event: Event<ApiPod>, pods: &Pods, wake: &EventFd) {
         }
         Event::Delete(object) => {
             if let Some(uid) = object.metadata.uid {
-                pods.change(|table: &mut Table| table.delete(&uid, now));
+                pods.write().delete(&uid, Instant::now());
             }
         }
     }
