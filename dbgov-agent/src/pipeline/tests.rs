@@ -29,6 +29,7 @@ fn first(seq: u32, payload: &[u8]) -> Captured<'_> {
         ends: ends(),
         seq,
         missing_bytes: 0,
+        shared: false,
         payload,
     }
 }
