@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::record::{
     ApprovalBlock, ApprovalStatement, ApproverBlock, CancelBlock, CloseBlock, ErrorBlock, GapBlock,
-    Identity, Kind, ParentBlock, ProcessBlock, Record, Rendered, ResultBlock, Session,
+    HolderBlock, Identity, Kind, ParentBlock, ProcessBlock, Record, Rendered, ResultBlock, Session,
     StatementBlock,
 };
 use crate::protocol::Text;
@@ -104,8 +104,14 @@ pub(super) fn everything() -> Vec<Record> {
             name: nasty.clone(),
             pid: Some(u32::MAX),
             pod: some(),
+            process_ended: true,
             source: "pod",
             uid: Some(0),
+            used_by: Some(HolderBlock {
+                comm: nasty.clone(),
+                exe: some(),
+                pid: 2,
+            }),
         })
         .unwrap(),
     );
