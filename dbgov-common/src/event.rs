@@ -46,7 +46,7 @@ pub const FLAG_RING_FULL: u8 = 16;
 pub const FLAG_HELD: u8 = 32;
 /// KIND_REQUEST without payload: the agent's own, marked packet passed; `seq` to `seq_end` is what it carried.
 pub const FLAG_RELEASED: u8 = 64;
-/// KIND_REQUEST: others can still write to the packet's pages; what the server reads may differ.
+/// KIND_REQUEST, KIND_LISTENER_REQUEST: others can still write to the packet's pages; what the server reads may differ.
 pub const FLAG_SHARED: u8 = 128;
 
 /// Begins every record.

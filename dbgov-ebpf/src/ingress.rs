@@ -358,6 +358,8 @@ fn first_segment(ctx: &SkBuffContext, packet: &Packet) {
         });
         return;
     };
+    let flags = shared(ctx.skb.skb);
+    count(|c| c.shared_packets += u64::from(flags / FLAG_SHARED));
     const CAP: usize = REQUEST_CLASS_BYTES[4];
     let bytes = length::<CAP>(if left < CAP as u32 { left } else { CAP as u32 });
     let segment = record.as_mut_ptr();
@@ -366,6 +368,7 @@ fn first_segment(ctx: &SkBuffContext, packet: &Packet) {
         (*segment).listener = ListenerSegment {
             header: Header {
                 kind: KIND_LISTENER_REQUEST,
+                flags,
                 len: bytes,
                 time_boot_ns: bpf_ktime_get_boot_ns(),
                 seq: packet.seq,

@@ -12,7 +12,7 @@ use dbgov_tests::wire::{Client, startup};
 
 /// A client may keep back the ACK that ends the handshake until it has data (TCP_DEFER_ACCEPT on its side, tcp(7)).
 /// The packet then passes the ingress hook on the listening socket: the connection does not exist yet.
-fn connect_with_data(address: SocketAddr, data: &[u8]) -> Result<TcpStream> {
+fn connect_and_wait(address: SocketAddr) -> Result<TcpStream> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
     let socket: OwnedFd = socket(
         AddressFamily::Inet,
@@ -41,9 +41,36 @@ fn connect_with_data(address: SocketAddr, data: &[u8]) -> Result<TcpStream> {
     };
     connect(socket.as_raw_fd(), &SockaddrIn::from(address))?;
     // SAFETY: the descriptor is owned and handed over.
-    let mut stream = unsafe { TcpStream::from_raw_fd(std::os::fd::IntoRawFd::into_raw_fd(socket)) };
+    Ok(unsafe { TcpStream::from_raw_fd(std::os::fd::IntoRawFd::into_raw_fd(socket)) })
+}
+
+fn connect_with_data(address: SocketAddr, data: &[u8]) -> Result<TcpStream> {
+    let mut stream = connect_and_wait(address)?;
     stream.write_all(data)?;
     Ok(stream)
+}
+
+/// The pages of a file can be changed after dbgov has looked at them (`shared_pages` shows how); the journal says so.
+#[test]
+fn data_of_a_file_with_the_last_packet_of_the_handshake_may_be_another() -> Result<()> {
+    let server = Server::start(&Options::default())?;
+    let mut agent = Agent::start(Config::watching(&[&server]))?;
+    let start = startup(&[("user", "postgres"), ("database", "postgres")]);
+    let mut file = tempfile::tempfile()?;
+    file.write_all(&start)?;
+    let stream = connect_and_wait(([127, 0, 0, 1], server.port()).into())?;
+    let sent = nix::sys::sendfile::sendfile(&stream, &file, Some(&mut 0), start.len())?;
+    ensure!(sent == start.len(), "sent {sent} bytes");
+    let mut client = Client { stream };
+    client.until_ready().context("start-up")?;
+    drop(client);
+    agent.stop()?;
+    let records = agent.journal()?;
+    let gaps = dbgov_tests::journal::of_kind(&records, "gap");
+    assert_eq!(gaps.len(), 1);
+    assert_eq!(gaps[0]["gap"]["cause"], "shared_pages");
+    assert_eq!(gaps[0]["gap"]["bytes"], start.len());
+    Ok(())
 }
 
 #[test]

@@ -69,6 +69,8 @@ pub enum Captured<'a> {
         ends: Ends,
         seq: u32,
         missing_bytes: u64,
+        /// As of `Request`.
+        shared: bool,
         payload: &'a [u8],
     },
     Response(Response<'a>),
@@ -177,6 +179,7 @@ pub fn captured(bytes: &[u8]) -> Result<Captured<'_>, EventError> {
                 ends: ends(&record.tuple),
                 seq: header.seq,
                 missing_bytes: header.lost_bytes,
+                shared: header.flags & raw::FLAG_SHARED != 0,
                 payload: payload(&header, bytes, size_of::<raw::ListenerSegment>())?,
             }
         }

@@ -92,6 +92,7 @@ struct FirstRequest {
     at: TimeNs,
     seq: u32,
     missing_bytes: u64,
+    shared: bool,
     payload: Box<[u8]>,
 }
 
@@ -241,12 +242,7 @@ impl Pipeline {
                 self.with(cookie, |connection, events| {
                     connection.request(at, seq, lost_bytes, payload, held.is_some(), events);
                     if shared && held.is_none() {
-                        events.push(Event::Gap {
-                            at,
-                            direction: Direction::Request,
-                            bytes: Some(payload.len() as u64),
-                            cause: GapCause::SharedPages,
-                        });
+                        events.push(shared_pages(at, payload));
                     }
                 });
             }
@@ -255,12 +251,14 @@ impl Pipeline {
                 ends,
                 seq,
                 missing_bytes,
+                shared,
                 payload,
             } => {
                 let first = FirstRequest {
                     at,
                     seq,
                     missing_bytes,
+                    shared,
                     payload: payload.into(),
                 };
                 match self.just_opened.get(&ends) {
@@ -544,6 +542,9 @@ impl Pipeline {
     fn first_request(&mut self, cookie: u64, first: FirstRequest) {
         self.with(cookie, |connection, events| {
             connection.request(first.at, first.seq, 0, &first.payload, false, events);
+            if first.shared {
+                events.push(shared_pages(first.at, &first.payload));
+            }
             if first.missing_bytes > 0 {
                 connection
                     .request
@@ -583,6 +584,16 @@ impl Pipeline {
         connection
             .session
             .close(at, reason, bytes, &mut self.recorder);
+    }
+}
+
+/// What the server read may be another text.
+fn shared_pages(at: TimeNs, payload: &[u8]) -> Event {
+    Event::Gap {
+        at,
+        direction: Direction::Request,
+        bytes: Some(payload.len() as u64),
+        cause: GapCause::SharedPages,
     }
 }
 

@@ -165,3 +165,114 @@ fn users_of_containers_are_not_the_hosts() {
         assert_eq!(process.user.as_deref(), user, "uid {uid} in {path}");
     }
 }
+
+fn facts(started_ns: TimeNs) -> Facts {
+    Facts {
+        started_ns,
+        login_uid: Some(1000),
+        exe: Some(Exe {
+            path: "/opt/app/client".into(),
+            cut: false,
+        }),
+        command: Some((vec!["client".into(), "--all".into()], false)),
+        parents: vec![crate::capture::event::Parent {
+            pid: u32::MAX,
+            started_ns: 1,
+            comm: "starter".into(),
+        }],
+    }
+}
+
+/// A task of this process.
+fn with(facts: &Facts) -> Task<'_> {
+    Task {
+        facts: Some(facts),
+        ..task(std::process::id(), u64::MAX)
+    }
+}
+
+#[test]
+fn what_the_kernel_read_counts() {
+    let pid = std::process::id();
+    let started = proc::stat(pid).unwrap().started_ns;
+    let mut resolver = resolver();
+    // As after an exec: /proc has another program by now. Or after the end: another process, or none.
+    for started in [started, started - proc::TICK_NS] {
+        let facts = facts(started);
+        let process = resolver.resolve(&with(&facts));
+        assert_eq!(process.exe.as_deref(), Some("/opt/app/client"));
+        assert_eq!(process.command, ["client", "--all"]);
+        assert_eq!(process.started_ns, Some(started));
+        assert_eq!(process.login_uid, Some(1000));
+        let parent = &process.parents[0];
+        assert_eq!((parent.comm.as_str(), &parent.exe), ("starter", &None));
+        let again = resolver.resolve(&with(&facts));
+        assert!(Arc::ptr_eq(&process, &again), "shared by its connections");
+        for change in [
+            |facts: &mut Facts| facts.exe = None,
+            |facts: &mut Facts| facts.login_uid = None,
+            |facts: &mut Facts| facts.command = Some((vec!["other".into()], false)),
+            |facts: &mut Facts| facts.parents.clear(),
+            |facts: &mut Facts| facts.started_ns -= proc::TICK_NS,
+        ] {
+            let before = resolver.resolve(&with(&facts));
+            let mut changed = facts.clone();
+            change(&mut changed);
+            let after = resolver.resolve(&with(&changed));
+            let is_the_same = Arc::ptr_eq(&before, &after);
+            assert_eq!(is_the_same, changed.exe.is_none(), "{changed:?}");
+        }
+    }
+}
+
+#[test]
+fn what_it_could_not_read_is_looked_up_while_it_is_the_same_program() {
+    let pid = std::process::id();
+    let started = proc::stat(pid).unwrap().started_ns;
+    let own_exe = proc::exe(pid).unwrap();
+    let (_, end) = own_exe.split_at(own_exe.len() / 2);
+    let arguments: Vec<_> = std::env::args().collect();
+    let mut resolver = resolver();
+    let mut look = |started_ns, path: Option<&str>| {
+        let facts = Facts {
+            exe: path.map(|path| Exe {
+                path: path.into(),
+                cut: true,
+            }),
+            command: None,
+            ..facts(started_ns)
+        };
+        resolver.processes.clear();
+        let process = resolver.resolve(&with(&facts));
+        (process.exe.clone(), process.command.clone())
+    };
+    let whole = (Some(own_exe.clone()), arguments);
+    assert_eq!(look(started, None), whole);
+    assert_eq!(look(started, Some(end)), whole);
+    let other = (Some("…/other".to_owned()), Vec::new());
+    assert_eq!(look(started, Some("/other")), other);
+    // Its number is ours by now.
+    let gone = started - proc::TICK_NS;
+    assert_eq!(look(gone, None), (None, Vec::new()));
+    assert_eq!(look(gone, Some(end)), (Some(format!("…{end}")), Vec::new()));
+}
+
+#[test]
+fn who_has_ended() {
+    let pid = std::process::id();
+    let started = proc::stat(pid).unwrap().started_ns;
+    let resolver = resolver();
+    assert!(!resolver.has_ended(pid, started));
+    assert!(resolver.has_ended(pid, started - proc::TICK_NS));
+    let mut child = Command::new("true").spawn().unwrap();
+    let stat = proc::stat(child.id()).unwrap();
+    while !proc::stat(child.id()).unwrap().is_zombie {
+        std::thread::yield_now();
+    }
+    assert!(
+        resolver.has_ended(child.id(), stat.started_ns),
+        "not waited for"
+    );
+    child.wait().unwrap();
+    assert!(resolver.has_ended(child.id(), stat.started_ns));
+}
