@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use dbgov_agent::control::{Control, Decided, Queue, Queued, Reply, Request, Serving};
+use dbgov_agent::control::{Control, Decided, Job, Peer, Queue, Queued, Reply, Request, Serving};
 use dbgov_agent::gate::approvals::{self, ApprovalError, Approvals, Decision, Outcome, Statement};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -96,7 +96,10 @@ fn answer(approvals: &mut Approvals, queued: Queued, outcomes: &mut Vec<Outcome>
         outcomes.push(outcome);
         Ok(reply)
     };
-    let reply = match queued.request.clone() {
+    let Job::Request(request) = &queued.job else {
+        return queued.answer(Reply::error("not this"));
+    };
+    let reply = match request.clone() {
         Request::Approvals => Reply::of(&approvals.list(now)),
         Request::Approve { id, reason } => {
             decide(&id, Decision::Approve, reason).unwrap_or_else(Reply::error)
@@ -135,12 +138,12 @@ impl Stand {
         let (store, queue) = Store::start(approvals);
         let control = Control::bind(&socket).unwrap();
         let file = fs::metadata(&socket).unwrap();
-        assert_eq!(
-            (file.mode() & 0o777, file.uid(), file.gid()),
-            (0o660, 0, GROUP_ID)
-        );
+        assert_eq!((file.mode() & 0o777, file.uid()), (0o666, 0));
         let serving = control
-            .serve(move |peer: &_, request| queue.ask(peer, request))
+            .serve(move |peer: &Peer, request| match peer.permitted {
+                true => queue.ask(peer, Job::Request(request)),
+                false => Reply::Error(peer.refusal()),
+            })
             .unwrap();
         Stand {
             dir,
@@ -260,7 +263,9 @@ fn nobody_else_does_whatever_the_files_mode_says() {
         let stand = Stand::new(1);
         let words = "`usermod -aG dbgov";
         let refused = stand.refused(STRANGER_ID, "", &["approve", "0000-1"]);
-        assert!(refused.contains("is for root and the group dbgov") && refused.contains(words));
+        assert!(
+            refused.contains("only root and members of the group dbgov") && refused.contains(words)
+        );
         // Somebody has made the file everybody's.
         let socket = stand.dir.path().join("run/control.sock");
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();

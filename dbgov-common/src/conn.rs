@@ -58,6 +58,12 @@ pub struct ConnState {
     pub resynced: u8,
 }
 
+/// [`ConnectInfo`]: the control ring has a record of it, with more.
+pub const CONNECT_TOLD: u32 = 1;
+/// [`ConnectInfo::flags`]: there are cgroups below those that were looked at ([`crate::TAG_LEVELS_MAX`]); the nearest tag
+/// may be theirs.
+pub const CONNECT_TAG_DEEPER: u32 = 2;
+
 /// Who called connect(2), kept until the connection is established.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -73,8 +79,8 @@ pub struct ConnectInfo {
     pub comm: [u8; 16],
     /// Id of the nearest tagged cgroup's tag; 0 where none is tagged.
     pub tag: u32,
-    /// There are cgroups below those that were looked at ([`crate::TAG_LEVELS_MAX`]); the nearest tag may be theirs.
-    pub tag_deeper: u32,
+    /// [`CONNECT_TOLD`], [`CONNECT_TAG_DEEPER`].
+    pub flags: u32,
 }
 
 /// Counters of one CPU.

@@ -2,6 +2,7 @@
 
 use crate::conn::ConnectInfo;
 use crate::limits::{RESPONSE_DATA_BYTES, RESPONSE_MARKS_MAX, RESPONSE_SHORT_DATA_BYTES};
+use crate::task::TaskFacts;
 
 /// Request payload: [`Header`] and `len` bytes.
 pub const KIND_REQUEST: u8 = 1;
@@ -128,6 +129,7 @@ pub struct ClientEstablished {
 pub struct Connecting {
     pub header: Header,
     pub connect: ConnectInfo,
+    pub task: TaskFacts,
 }
 
 #[repr(C)]
@@ -181,7 +183,7 @@ const _: () = {
     assert!(size_of::<Opened>() == 104);
     assert!(size_of::<Closed>() == 88);
     assert!(size_of::<ClientEstablished>() == 152);
-    assert!(size_of::<Connecting>() == 112);
+    assert!(size_of::<Connecting>() == 2192);
     assert!(size_of::<Listening>() == 64);
     assert!(size_of::<ListenerSegment>() == 88);
     assert!(size_of::<Mark>() == 12);

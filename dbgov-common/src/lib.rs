@@ -8,7 +8,9 @@ pub mod conn;
 pub mod event;
 pub mod gate;
 pub mod limits;
+pub mod task;
 
-pub use conn::{ConnState, ConnectInfo, KernelCounters};
+pub use conn::{CONNECT_TAG_DEEPER, CONNECT_TOLD, ConnState, ConnectInfo, KernelCounters};
 pub use event::*;
 pub use limits::*;
+pub use task::*;

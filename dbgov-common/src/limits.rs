@@ -7,8 +7,9 @@ pub const PORT_BITMAP_WORDS: u32 = 65536 / 64;
 /// At 20,000 statements a second (about 0.7 KiB each) this is a second of the agent not running.
 pub const PACKET_RING_BYTES_DEFAULT: u32 = 16 << 20;
 
-/// Bytes of the ring buffer for connect and listen events, which the agent reads at once: 1,000 connects.
-pub const CONTROL_RING_BYTES: u32 = 128 << 10;
+/// Bytes of the ring buffer for connect and listen events, which the agent reads at once: 900 connects of 2.2 KiB, with
+/// what is read of the process. One that finds no room is told without that.
+pub const CONTROL_RING_BYTES: u32 = 2 << 20;
 
 /// Governed connections the kernel keeps state for. A connection beyond is counted and recorded as a gap.
 pub const CONNS_MAX: u32 = 65_536;

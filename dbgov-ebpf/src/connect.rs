@@ -14,11 +14,14 @@ use aya_ebpf::{
     macros::cgroup_sock_addr,
     programs::SockAddrContext,
 };
-use dbgov_common::{ConnectInfo, Connecting, Header, KIND_CONNECT, TAG_LEVELS_MAX};
+use dbgov_common::{
+    CONNECT_TAG_DEEPER, CONNECT_TOLD, ConnectInfo, Connecting, Header, KIND_CONNECT, TAG_LEVELS_MAX,
+};
 
 use crate::{
     counters::count,
     maps::{CONNECTS, CONTROL, TAGS, governed},
+    task,
 };
 
 const SOCK_STREAM: u32 = 1;
@@ -35,7 +38,7 @@ pub fn dbgov_connect6(ctx: SockAddrContext) -> i32 {
     1
 }
 
-/// The tag of the nearest tagged cgroup above the process, and whether there are more than were looked at. The root,
+/// The tag of the nearest tagged cgroup above the process, and [`CONNECT_TAG_DEEPER`] or 0. The root,
 /// which is every process's, has none.
 #[inline(always)]
 fn tag() -> (u32, u32) {
@@ -51,7 +54,7 @@ fn tag() -> (u32, u32) {
             tag = *found;
         }
     }
-    (tag, 1)
+    (tag, CONNECT_TAG_DEEPER)
 }
 
 #[inline(always)]
@@ -73,8 +76,8 @@ fn connect(ctx: &SockAddrContext) {
     };
     let pid_tgid = bpf_get_current_pid_tgid();
     let uid_gid = bpf_get_current_uid_gid();
-    let (tag, tag_deeper) = tag();
-    let info = ConnectInfo {
+    let (tag, flags) = tag();
+    let mut info = ConnectInfo {
         time_boot_ns,
         cgroup_id,
         netns_cookie,
@@ -84,22 +87,27 @@ fn connect(ctx: &SockAddrContext) {
         gid: (uid_gid >> 32) as u32,
         comm: bpf_get_current_comm().unwrap_or_default(),
         tag,
-        tag_deeper,
+        flags,
     };
-    let _ = CONNECTS.insert(&cookie, &info, 0);
     let Some(mut record) = CONTROL.reserve::<Connecting>(0) else {
+        let _ = CONNECTS.insert(&cookie, &info, 0);
         count(|c| c.control_ring_full += 1);
         return;
     };
-    record.write(Connecting {
-        header: Header {
+    info.flags |= CONNECT_TOLD;
+    let _ = CONNECTS.insert(&cookie, &info, 0);
+    let at = record.as_mut_ptr();
+    // SAFETY: `at` is room for a `Connecting`, which is written field by field, since it is larger than the stack.
+    unsafe {
+        (&raw mut (*at).header).write(Header {
             kind: KIND_CONNECT,
             cookie,
             time_boot_ns,
             ..Header::default()
-        },
-        connect: info,
-    });
-    // At once: the agent reads /proc/<pid> while the process still waits for the server.
+        });
+        (&raw mut (*at).connect).write(info);
+        task::read(&raw mut (*at).task);
+    }
+    // At once: what the programs could not read the agent looks up while the process waits for the server.
     record.submit(u64::from(BPF_RB_FORCE_WAKEUP));
 }

@@ -1,7 +1,7 @@
 //! dbgov's kernel programs: hooks on connect, established, packet.
 //!
 //! ```text
-//! connect4/6  who is connecting, in its own context        connect.rs
+//! connect4/6  who is connecting, in its own context        connect.rs, task.rs
 //! sock_ops    listen, established on both ends, closed     sock_ops.rs
 //! ingress     request payload, copied in full              ingress.rs
 //!             what of it is held back                      gate.rs, scan.rs, frames.rs, lock.rs
@@ -34,6 +34,7 @@ mod ring;
 mod scan;
 mod shared;
 mod sock_ops;
+mod task;
 
 #[cfg(not(test))]
 #[panic_handler]

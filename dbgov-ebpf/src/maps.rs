@@ -7,7 +7,7 @@ use aya_ebpf::{
 use dbgov_common::gate::{AUTOMATON_SLOTS, Automaton, GateConfig, GateControl, GateState};
 use dbgov_common::{
     CONNECTS_MAX, CONNS_MAX, CONTROL_RING_BYTES, ConnState, ConnectInfo, KernelCounters,
-    PACKET_RING_BYTES_DEFAULT, PORT_BITMAP_WORDS, TAGS_MAX,
+    PACKET_RING_BYTES_DEFAULT, PORT_BITMAP_WORDS, TAGS_MAX, TaskLayout,
 };
 
 /// Governed TCP ports, one bit each: the one look-up every other packet of the host pays for.
@@ -85,6 +85,19 @@ pub fn skb_layout() -> Option<(u32, u32)> {
         return None;
     }
     Some((head, end))
+}
+
+/// Set at load time: where the kernel keeps what it knows of processes; zero where that is not known.
+#[unsafe(no_mangle)]
+pub static TASK: TaskLayout = TaskLayout::UNKNOWN;
+
+/// Set at load time: command lines may be read.
+#[unsafe(no_mangle)]
+static COMMAND_LINES: u8 = 0;
+
+#[inline(always)]
+pub fn command_lines() -> bool {
+    load_time(&COMMAND_LINES)
 }
 
 #[inline(always)]

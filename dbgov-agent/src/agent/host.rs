@@ -1,11 +1,11 @@
 //! The thread that looks at the host: which database servers listen, and who is behind connections that are older than
 //! the agent. Both walk /proc, which takes milliseconds: too long for the thread that drains the rings.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::EventFd;
 
@@ -14,7 +14,7 @@ use crate::capture::discover::{Scan, Watcher};
 use crate::capture::netns;
 use crate::clock::boot_ns;
 use crate::identity::{Process, Resolver};
-use crate::pipeline::Governed;
+use crate::pipeline::{Client, Governed};
 use crate::protocol::TimeNs;
 
 /// How often servers are looked for when no listen(2) was seen (the hook sees them all but for those of before).
@@ -22,12 +22,33 @@ const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// Requests and reports that may wait; more of either kind say nothing new.
 const CHANNEL_MAX: usize = 16;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
     /// Something listens anew.
     Servers,
     /// Connections came up whose beginning was not seen.
     Existing,
+    /// The clients of these connections may have ended.
+    Ended(Vec<Client>),
+}
+
+/// What is to be looked at.
+#[derive(Debug, Default)]
+struct Wanted {
+    servers: bool,
+    existing: bool,
+    clients: Vec<Client>,
+}
+
+impl Wanted {
+    fn add(&mut self, request: Request) {
+        match request {
+            Request::Servers => self.servers = true,
+            Request::Existing => (self.servers, self.existing) = (true, true),
+            // Later ones are of the same connections or newer.
+            Request::Ended(clients) => self.clients = clients,
+        }
+    }
 }
 
 /// What is looked at.
@@ -42,11 +63,14 @@ pub(super) struct Looks {
 }
 
 /// A look at the host.
+#[derive(Default)]
 pub(super) struct Report {
     /// What is governed from now on, where that changed.
     pub governed: Option<Governed>,
     pub scan: Option<Scan>,
     pub existing: Option<Existing>,
+    /// Connections that outlived the process that opened them, by the cookie of the server's socket, and who holds them.
+    pub ended: Vec<(u64, Option<Arc<Process>>)>,
     /// All addresses of this host.
     pub local: Option<HashSet<IpAddr>>,
 }
@@ -101,20 +125,32 @@ struct Looker {
 impl Looker {
     fn run(mut self, inbox: &Receiver<Request>) {
         // The first look is for the connections that were there before the hooks.
-        let mut existing = true;
+        let mut wanted = Wanted {
+            servers: true,
+            existing: true,
+            ..Wanted::default()
+        };
+        let mut scanned = Instant::now();
         loop {
-            let report = self.look(existing);
-            if self.outbox.send(report).is_err() || self.wake.write(1).is_err() {
+            let mut report = Report::default();
+            if wanted.servers {
+                report = self.look(wanted.existing);
+                scanned = Instant::now();
+            }
+            report.ended = self.ended(&wanted.clients);
+            let is_news = wanted.servers || !report.ended.is_empty();
+            if is_news && (self.outbox.send(report).is_err() || self.wake.write(1).is_err()) {
                 return;
             }
-            existing = false;
-            match inbox.recv_timeout(RESCAN_INTERVAL) {
-                Ok(request) => existing |= request == Request::Existing,
-                Err(RecvTimeoutError::Timeout) => {}
+            wanted = Wanted::default();
+            let rest = RESCAN_INTERVAL.saturating_sub(scanned.elapsed());
+            match inbox.recv_timeout(rest) {
+                Ok(request) => wanted.add(request),
+                Err(RecvTimeoutError::Timeout) => wanted.servers = true,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             while let Ok(request) = inbox.try_recv() {
-                existing |= request == Request::Existing;
+                wanted.add(request);
             }
         }
     }
@@ -142,6 +178,7 @@ impl Looker {
             // A server that has just been found may have connections already.
             existing: (existing || changed).then(|| self.existing()),
             local: self.local_addresses(),
+            ..Report::default()
         }
     }
 
@@ -154,6 +191,38 @@ impl Looker {
             tracing::warn!(%error, "the addresses of this host cannot be listed");
         }
         found.ok()
+    }
+
+    /// Which of these connections go on though their process has ended. Only then all sockets are looked at, which
+    /// takes longer.
+    fn ended(&mut self, clients: &[Client]) -> Vec<(u64, Option<Arc<Process>>)> {
+        let mut asked = HashMap::new();
+        let ended: Vec<u64> = clients
+            .iter()
+            .filter(|client| {
+                *asked
+                    .entry((client.pid, client.started_ns))
+                    .or_insert_with(|| self.resolver.has_ended(client.pid, client.started_ns))
+            })
+            .map(|client| client.cookie)
+            .collect();
+        if ended.is_empty() {
+            return Vec::new();
+        }
+        let at = boot_ns();
+        let ports: Vec<u16> = self.governed.all_ports().into_iter().collect();
+        existing_connections(&ports)
+            .connections
+            .into_iter()
+            // A socket that is being closed is not among the established ones.
+            .filter(|found| found.client_cookie.is_some() && ended.contains(&found.server_cookie))
+            .map(|found| {
+                let holder = found
+                    .client_pid
+                    .and_then(|pid| self.resolver.by_pid(pid, at));
+                (found.server_cookie, holder)
+            })
+            .collect()
     }
 
     fn existing(&mut self) -> Existing {

@@ -115,6 +115,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         cgroup_root,
         packet_ring_bytes: config.capture.ring_bytes,
         debug: config.capture.kernel_debug,
+        command_lines: config.identity.command_lines,
         bpffs: config.agent.bpffs.clone(),
         // An agent that only observes has nothing that should outlive it.
         pin: enforces,

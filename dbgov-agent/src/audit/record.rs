@@ -181,6 +181,9 @@ pub struct Identity {
     /// From the cgroup, so also where the API has not told the pod's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
+    /// The process has ended, and its connection goes on.
+    #[serde(skip_serializing_if = "absent")]
+    pub process_ended: bool,
     /// Why the run was started, in the words of who did (`dbgov exec --purpose`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub purpose: Option<String>,
@@ -198,6 +201,18 @@ pub struct Identity {
     pub source: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    /// Who held the connection when that was noticed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_by: Option<HolderBlock>,
+}
+
+/// A process that holds a connection another one opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct HolderBlock {
+    pub comm: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    pub pid: u32,
 }
 
 /// How the client's process came to be.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::record::{
     ApprovalBlock, ApprovalStatement, ApproverBlock, CancelBlock, CloseBlock, ControlBlock,
-    ErrorBlock, GapBlock, Identity, Kind, ParentBlock, PodBlock, PodsBlock, ProcessBlock, Record,
-    Rendered, ResultBlock, Session, StatementBlock, TagBlock,
+    ErrorBlock, GapBlock, HolderBlock, Identity, Kind, ParentBlock, PodBlock, PodsBlock,
+    ProcessBlock, Record, Rendered, ResultBlock, Session, StatementBlock, TagBlock,
 };
 use crate::protocol::Text;
 
@@ -107,12 +107,18 @@ pub(super) fn everything() -> Vec<Record> {
             pid: Some(u32::MAX),
             pod: some(),
             pod_uid: some(),
+            process_ended: true,
             purpose: some(),
             run: some(),
             runtime: Some("containerd"),
             service_account: some(),
             source: "service_account",
             uid: Some(0),
+            used_by: Some(HolderBlock {
+                comm: nasty.clone(),
+                exe: some(),
+                pid: 1,
+            }),
         })
         .unwrap(),
     );

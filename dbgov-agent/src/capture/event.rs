@@ -1,6 +1,7 @@
 //! Ring buffer records to typed events. Every length is checked: a record that is not what its kind says is refused,
 //! not trusted, though it comes from our own programs.
 
+mod facts;
 mod response;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use dbgov_common as raw;
 use dbgov_common::{ConnectInfo, Header, Mark};
 
+pub use self::facts::{Exe, Facts, Parent, comm};
 pub use self::response::{Piece, Response};
 use crate::protocol::{Direction, TimeNs};
 
@@ -110,6 +112,8 @@ pub enum Control {
         cookie: u64,
         at: TimeNs,
         connect: ConnectInfo,
+        /// Absent where the programs cannot read it.
+        facts: Option<Facts>,
     },
     /// Something listens anew on this host.
     Listen {
@@ -139,6 +143,8 @@ pub enum EventError {
     Kind(u8),
     #[error("marks of a response record are out of order")]
     Marks,
+    #[error("a length in a connect record is larger than its room")]
+    Lengths,
 }
 
 /// A record of the packet ring.
@@ -245,6 +251,7 @@ pub fn control(bytes: &[u8]) -> Result<Control, EventError> {
                 cookie,
                 at,
                 connect: record.connect,
+                facts: facts::facts(&record.task)?,
             })
         }
         kind @ raw::KIND_LISTEN => {

@@ -18,7 +18,7 @@ const FDS_PER_PROCESS_MAX: usize = 1 << 20;
 const PROCESSES_MAX: usize = 1 << 18;
 
 /// The unit of times in `/proc/<pid>/stat`: USER_HZ is 100 on every architecture dbgov builds for.
-const TICK_NS: u64 = 1_000_000_000 / 100;
+pub const TICK_NS: u64 = 1_000_000_000 / 100;
 
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO` in the kernel's proc_ns.h).
 const INITIAL_PID_NAMESPACE_INODE: u64 = 0xEFFF_FFFC;
@@ -65,6 +65,8 @@ pub struct Stat {
     pub parent: u32,
     /// Start of the process on the boot clock, nanoseconds, in steps of 10 ms.
     pub started_ns: u64,
+    /// It has ended, and its parent has not yet asked how.
+    pub is_zombie: bool,
 }
 
 pub fn stat(pid: u32) -> io::Result<Stat> {
@@ -72,18 +74,22 @@ pub fn stat(pid: u32) -> io::Result<Stat> {
     parse_stat(&text).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// `pid (comm) state ppid ... starttime ...`; the name may hold anything, also `) `, so the last `)` ends it.
+/// `pid (comm) state ppid ... num_threads itrealvalue starttime ...`; the name may hold anything, also `) `, so the last `)` ends it.
 fn parse_stat(text: &str) -> Option<Stat> {
     let (head, tail) = text.rsplit_once(')')?;
     let comm = head.split_once('(')?.1;
-    // Behind the name come fields 3 (state), 4 (ppid), ..., 22 (starttime).
+    // Behind the name come fields 3 (state), 4 (ppid), ..., 20 (num_threads), ..., 22 (starttime).
     let mut fields = tail.split_ascii_whitespace();
-    let parent = fields.nth(1)?.parse().ok()?;
-    let started_ticks: u64 = fields.nth(17)?.parse().ok()?;
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let threads: u32 = fields.nth(15)?.parse().ok()?;
+    let started_ticks: u64 = fields.nth(1)?.parse().ok()?;
     Some(Stat {
         comm: comm.to_owned(),
         parent,
         started_ns: started_ticks.saturating_mul(TICK_NS),
+        // A first thread may end before the others.
+        is_zombie: matches!(state, "Z" | "X") && threads <= 1,
     })
 }
 
@@ -127,8 +133,8 @@ pub fn command_line(pid: u32, bytes_max: usize) -> io::Result<(Vec<String>, bool
     Ok((arguments(&bytes), cut))
 }
 
-/// Each ends with a zero byte, but for the last one of a process that wrote over them.
-fn arguments(bytes: &[u8]) -> Vec<String> {
+/// The arguments of a command line. Each ends with a zero byte, but for the last one of a process that wrote over them.
+pub fn arguments(bytes: &[u8]) -> Vec<String> {
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
     if bytes.is_empty() {
         return Vec::new();
@@ -212,8 +218,17 @@ mod tests {
             let parsed = parse_stat(&format!("7 ({comm}) {tail}")).unwrap();
             assert_eq!(parsed.comm, comm);
             assert_eq!(parsed.parent, 42);
+            assert!(!parsed.is_zombie);
             assert_eq!(parsed.started_ns, 123_450_000_000);
         }
+        let zombie = tail.replacen('S', "Z", 1);
+        assert!(parse_stat(&format!("7 (a) {zombie}")).unwrap().is_zombie);
+        let thread_left = zombie.replacen(" 20 0 1 0 12345", " 20 0 2 0 12345", 1);
+        assert!(
+            !parse_stat(&format!("7 (a) {thread_left}"))
+                .unwrap()
+                .is_zombie
+        );
         for broken in ["", "7", "7 (psql", "7 (psql) S", "7 (psql) S x 1", ")("] {
             assert_eq!(parse_stat(broken), None, "{broken}");
         }

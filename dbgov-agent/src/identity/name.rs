@@ -65,6 +65,7 @@ pub fn identity(client: &Client<'_>) -> Identity {
         service_account: client.pod.and_then(Pod::full_service_account),
         source,
         uid: Some(process.uid),
+        ..Identity::default()
     }
 }
 

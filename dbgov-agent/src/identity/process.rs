@@ -1,5 +1,8 @@
 //! From what the kernel gives at connect(2) to the process behind it.
 //!
+//! Where the kernel programs could read the process itself ([`Facts`]), that is what counts: an exec or the end of the
+//! process right after it changes nothing. `/proc` is asked for the rest, and for all of it where they could not.
+//!
 //! The pid is that of the initial pid namespace. The agent therefore needs the host's `/proc` (in a pod:
 //! `hostPID: true`); where `/proc` is another one, its numbers mean other processes, and only the kernel's own facts
 //! are kept.
@@ -9,10 +12,11 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
-use super::ancestors::{Ancestor, Ancestors};
+use super::ancestors::{self, Ancestor, Ancestors};
 use super::tags::Tag;
 use super::users::Users;
 use crate::capture::cgroup::{self, CgroupFs, ProcessCgroups, Workload};
+use crate::capture::event::{Exe, Facts};
 use crate::capture::proc;
 use crate::protocol::TimeNs;
 
@@ -21,7 +25,7 @@ use crate::protocol::TimeNs;
 const PROCESSES_MAX: usize = 8192;
 
 /// What is kept of a command line, bytes.
-const COMMAND_LINE_BYTES_MAX: usize = 1024;
+const COMMAND_LINE_BYTES_MAX: usize = dbgov_common::COMMAND_BYTES;
 
 /// Cgroup paths remembered; a cgroup has one path for as long as it lives and its id is never used again.
 const CGROUPS_MAX: usize = 8192;
@@ -38,6 +42,8 @@ pub struct Task<'a> {
     pub cgroup_id: u64,
     /// When it called connect(2), on the boot clock.
     pub at: TimeNs,
+    /// What else the program could read.
+    pub facts: Option<&'a Facts>,
 }
 
 /// A client's process. What the kernel gave is always there; the rest is absent where the process had ended, or the
@@ -48,7 +54,7 @@ pub struct Process {
     pub uid: u32,
     pub comm: String,
     pub cgroup_id: Option<u64>,
-    /// With ` (deleted)` where the file was replaced.
+    /// With ` (deleted)` where the file was replaced, and `…` in place of directories that did not fit.
     pub exe: Option<String>,
     /// On the boot clock.
     pub started_ns: Option<TimeNs>,
@@ -80,8 +86,7 @@ struct Living {
     exe: Option<String>,
     started_ns: TimeNs,
     parent: u32,
-    command: Vec<String>,
-    command_truncated: bool,
+    command: (Vec<String>, bool),
 }
 
 /// Finds out what is behind a task.
@@ -104,14 +109,15 @@ impl Resolver {
     /// `command_lines`: whether they are looked at; there may be secrets in them.
     pub fn new(command_lines: bool) -> io::Result<Self> {
         let mounts = cgroup::mounts()?;
+        let proc_is_the_hosts = proc::is_initial_pid_namespace();
         Ok(Resolver {
             // A mount that cannot be opened costs paths, not the agent.
             cgroups: CgroupFs::open().ok().flatten(),
             hybrid: mounts.iter().any(|mount| mount.fs_type == "cgroup"),
-            proc_is_the_hosts: proc::is_initial_pid_namespace(),
+            proc_is_the_hosts,
             users: Users::new(),
             command_lines,
-            ancestors: Ancestors::new(),
+            ancestors: Ancestors::new(proc_is_the_hosts),
             paths: LruCache::new(CGROUPS_MAX),
             processes: LruCache::new(PROCESSES_MAX),
         })
@@ -119,8 +125,20 @@ impl Resolver {
 
     /// The process of a task, to be called as soon as the kernel reports it: a short-lived client is soon gone.
     pub fn resolve(&mut self, task: &Task<'_>) -> Arc<Process> {
+        let known = self.processes.get(&task.pid);
+        if let Some((known, facts)) = known.zip(task.facts)
+            && is_as_read(known, task, facts)
+        {
+            return known.clone();
+        }
         let living = self.living(task.pid, task.at);
-        if let Some(known) = self.processes.get(&task.pid)
+        let living = match task.facts {
+            // The number is another's by now.
+            Some(facts) => living.filter(|living| living.started_ns == facts.started_ns),
+            None => living,
+        };
+        if task.facts.is_none()
+            && let Some(known) = self.processes.get(&task.pid)
             && is_same(known, task, living.as_ref())
         {
             return known.clone();
@@ -158,6 +176,7 @@ impl Resolver {
             comm: &comm,
             cgroup_id: id.unwrap_or(0),
             at: now,
+            facts: None,
         };
         let mut process = self.process(&task, Some(living), path, &cgroups);
         process.cgroup_id = id;
@@ -171,6 +190,15 @@ impl Resolver {
         }
     }
 
+    /// Whether a process has ended, as far as this agent can tell.
+    pub fn has_ended(&self, pid: u32, started_ns: TimeNs) -> bool {
+        self.proc_is_the_hosts
+            && proc::stat(pid).map_or_else(
+                |error| error.kind() == io::ErrorKind::NotFound,
+                |stat| stat.started_ns != started_ns || stat.is_zombie,
+            )
+    }
+
     /// `None` if the process has ended, also if its number is by now that of a process younger than the connection.
     fn living(&self, pid: u32, at: TimeNs) -> Option<Living> {
         if !self.proc_is_the_hosts {
@@ -180,7 +208,7 @@ impl Resolver {
         if stat.started_ns > at {
             return None;
         }
-        let (command, command_truncated) = match self.command_lines {
+        let command = match self.command_lines {
             true => proc::command_line(pid, COMMAND_LINE_BYTES_MAX).unwrap_or_default(),
             false => Default::default(),
         };
@@ -189,7 +217,6 @@ impl Resolver {
             started_ns: stat.started_ns,
             parent: stat.parent,
             command,
-            command_truncated,
         })
     }
 
@@ -224,17 +251,48 @@ impl Resolver {
             user,
             ..Process::default()
         };
-        match living {
-            Some(living) => Process {
-                exe: living.exe,
-                started_ns: Some(living.started_ns),
-                login_uid: proc::login_uid(task.pid),
-                command: living.command,
-                command_truncated: living.command_truncated,
-                parents: self.ancestors.of(living.parent, living.started_ns),
-                ..seen
-            },
-            None => seen,
+        match (task.facts, living) {
+            (Some(facts), living) => self.read(facts, living, seen),
+            (None, Some(living)) => {
+                let parents = ancestors::above(living.parent, living.started_ns);
+                let (command, command_truncated) = living.command;
+                Process {
+                    exe: living.exe,
+                    started_ns: Some(living.started_ns),
+                    login_uid: proc::login_uid(task.pid),
+                    command,
+                    command_truncated,
+                    parents: self.ancestors.of(&parents),
+                    ..seen
+                }
+            }
+            (None, None) => seen,
+        }
+    }
+
+    /// With what the kernel programs read; what they could not from `/proc`, as long as the process runs the same
+    /// program.
+    fn read(&mut self, facts: &Facts, living: Option<Living>, seen: Process) -> Process {
+        let (runs, now) = living
+            .map(|living| (living.exe, living.command))
+            .unwrap_or_default();
+        let exe = match &facts.exe {
+            Some(exe) => Some(whole(exe, runs.as_deref())),
+            None => runs.clone(),
+        };
+        let (command, command_truncated) = match &facts.command {
+            Some(command) => command.clone(),
+            None if exe == runs => now,
+            None => Default::default(),
+        };
+        Process {
+            exe,
+            started_ns: Some(facts.started_ns),
+            login_uid: facts.login_uid,
+            command,
+            command_truncated,
+            parents: self.ancestors.of(&facts.parents),
+            ..seen
         }
     }
 
@@ -256,189 +314,52 @@ impl Resolver {
     }
 }
 
-/// Whether a remembered process is the one in front of us: not another one with its number, and not the same one
-/// after it became another program, user or member of another cgroup.
+/// The path of a program. One whose beginning was left out is completed where the process still runs it.
+fn whole(exe: &Exe, runs: Option<&str>) -> String {
+    match runs {
+        _ if !exe.cut => exe.path.clone(),
+        Some(runs) if runs.ends_with(&exe.path) => runs.to_owned(),
+        _ => format!("…{}", exe.path),
+    }
+}
+
+/// Whether a remembered process is the one the kernel programs have read: not another one with its number, and not the
+/// same one after it became another program, user or member of another cgroup.
+fn is_as_read(known: &Process, task: &Task<'_>, facts: &Facts) -> bool {
+    let is_exe = |exe: &Exe| {
+        known.exe.as_ref().is_some_and(|known| match exe.cut {
+            true => known.ends_with(&exe.path),
+            false => *known == exe.path,
+        })
+    };
+    let is_command = |(command, truncated): &(Vec<String>, bool)| {
+        known.command == *command && known.command_truncated == *truncated
+    };
+    known.started_ns == Some(facts.started_ns)
+        && facts.exe.as_ref().is_none_or(is_exe)
+        && facts.command.as_ref().is_none_or(is_command)
+        && known.login_uid == facts.login_uid
+        && ancestors::are(&known.parents, &facts.parents)
+        && is_same_task(known, task)
+}
+
+/// The same by what `/proc` says.
 fn is_same(known: &Process, task: &Task<'_>, living: Option<&Living>) -> bool {
     living.is_some_and(|living| {
         known.started_ns == Some(living.started_ns)
             && known.exe == living.exe
-            && known.command == living.command
+            && known.command == living.command.0
             && known
                 .parents
                 .first()
                 .is_none_or(|parent| parent.pid == living.parent)
-            && known.comm == task.comm
-            && known.uid == task.uid
-            && known.cgroup_id == Some(task.cgroup_id)
+            && is_same_task(known, task)
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use std::process::{Command, Stdio};
-
-    use super::*;
-
-    fn resolver() -> Resolver {
-        Resolver::new(true).unwrap()
-    }
-
-    fn own_cgroup_id() -> u64 {
-        let path = cgroup::of_process(std::process::id()).unwrap().v2;
-        let fs = CgroupFs::open().unwrap();
-        fs.zip(path)
-            .and_then(|(fs, path)| fs.id(&path).ok())
-            .unwrap_or(0)
-    }
-
-    fn task(pid: u32, at: TimeNs) -> Task<'static> {
-        Task {
-            pid,
-            uid: nix::unistd::getuid().as_raw(),
-            comm: "tester",
-            cgroup_id: own_cgroup_id(),
-            at,
-        }
-    }
-
-    #[test]
-    fn this_process() {
-        let pid = std::process::id();
-        let mut resolver = resolver();
-        if !resolver.proc_is_the_hosts {
-            return;
-        }
-        let process = resolver.resolve(&task(pid, u64::MAX));
-        let exe = std::env::current_exe().unwrap();
-        assert_eq!(process.exe.as_deref(), exe.to_str());
-        assert_eq!((process.pid, process.comm.as_str()), (pid, "tester"));
-        assert_eq!(
-            process.started_ns,
-            Some(proc::stat(pid).unwrap().started_ns)
-        );
-        assert_eq!(process.cgroup, cgroup::of_process(pid).unwrap().v2);
-        let arguments: Vec<_> = std::env::args().collect();
-        assert_eq!(process.command, arguments);
-        assert_eq!(process.parents[0].pid, proc::stat(pid).unwrap().parent);
-        resolver.command_lines = false;
-        resolver.processes.clear();
-        assert!(resolver.resolve(&task(pid, u64::MAX)).command.is_empty());
-        let process = resolver.resolve(&task(pid, u64::MAX));
-        let again = resolver.resolve(&task(pid, u64::MAX));
-        assert!(Arc::ptr_eq(&process, &again), "shared by its connections");
-        let renamed = Task {
-            comm: "other",
-            ..task(pid, u64::MAX)
-        };
-        assert_eq!(resolver.resolve(&renamed).comm, "other");
-
-        let by_pid = resolver.by_pid(pid, u64::MAX).unwrap();
-        assert_eq!(
-            (by_pid.exe.as_ref(), by_pid.uid),
-            (process.exe.as_ref(), process.uid)
-        );
-        assert_eq!(by_pid.cgroup, process.cgroup);
-    }
-
-    #[test]
-    fn a_process_that_ended_keeps_what_the_kernel_gave() {
-        let mut child = Command::new("true").spawn().unwrap();
-        let pid = child.id();
-        child.wait().unwrap();
-        let mut resolver = resolver();
-        let process = resolver.resolve(&task(pid, u64::MAX));
-        assert_eq!(
-            (process.pid, process.exe.as_ref(), process.started_ns),
-            (pid, None, None)
-        );
-        assert_eq!(process.comm, "tester");
-        assert_eq!(process.cgroup_id, Some(own_cgroup_id()));
-        if nix::unistd::geteuid().is_root() && resolver.cgroups.is_some() {
-            assert!(process.cgroup.is_some(), "found by the cgroup's id");
-        }
-        assert_eq!(resolver.by_pid(pid, 0), None);
-        assert!(resolver.processes.is_empty());
-    }
-
-    #[test]
-    fn a_number_given_away_since_is_not_the_client() {
-        let pid = std::process::id();
-        let before_it_started = proc::stat(pid).unwrap().started_ns - 1;
-        let process = resolver().resolve(&task(pid, before_it_started));
-        assert_eq!(process.exe, None);
-    }
-
-    #[test]
-    fn an_exec_is_noticed() {
-        let mut resolver = resolver();
-        if !resolver.proc_is_the_hosts {
-            return;
-        }
-        let mut child = Command::new("sh")
-            .args(["-c", "read line; exec cat"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let shell = resolver.resolve(&task(child.id(), u64::MAX));
-        // cat answers, so the exec is over.
-        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        std::io::Write::write_all(&mut input, b"go\n").unwrap();
-        std::io::Write::write_all(&mut input, b"x").unwrap();
-        std::io::Read::read_exact(&mut output, &mut [0]).unwrap();
-        let cat = resolver.resolve(&task(child.id(), u64::MAX));
-        drop(input);
-        child.wait().unwrap();
-        assert_eq!(shell.started_ns, cat.started_ns);
-        assert_ne!(shell.exe, cat.exe);
-        assert!(cat.exe.as_ref().unwrap().ends_with("cat"));
-    }
-
-    #[test]
-    fn units_and_containers_of_paths() {
-        let id = "0123456789abcdef".repeat(4);
-        let mut resolver = resolver();
-        resolver.hybrid = true;
-        let nobody = ProcessCgroups::default();
-        let of = |resolver: &mut Resolver, path: &str, cgroups: &ProcessCgroups| {
-            let task = Task {
-                uid: 65_000,
-                ..task(1, 0)
-            };
-            resolver.process(&task, None, Some(path.into()), cgroups)
-        };
-        let service = of(&mut resolver, "/system.slice/app.service", &nobody);
-        assert_eq!(
-            (service.unit.as_deref(), service.container),
-            (Some("app.service"), None)
-        );
-        let container = of(&mut resolver, &format!("/docker/{id}"), &nobody);
-        assert_eq!(
-            (container.unit, container.container),
-            (None, Some(id.clone()))
-        );
-        let v1 = ProcessCgroups {
-            v2: Some("/".into()),
-            v1: vec![format!("/docker/{id}")],
-        };
-        assert_eq!(of(&mut resolver, "/", &v1).container, Some(id));
-    }
-
-    #[test]
-    fn users_of_containers_are_not_the_hosts() {
-        let mut resolver = resolver();
-        let path = format!("/docker/{}", "0123456789abcdef".repeat(4));
-        let none = ProcessCgroups::default();
-        // Uid 1 is "daemon" or "bin" on the host, and somebody else in a container.
-        let host_name = resolver.users.name(1, 0).unwrap();
-        for (uid, path, user) in [
-            (1, path.as_str(), None),
-            (0, path.as_str(), Some("root")),
-            (1, "/", Some(host_name.as_str())),
-        ] {
-            let task = Task { uid, ..task(1, 0) };
-            let process = resolver.process(&task, None, Some(path.into()), &none);
-            assert_eq!(process.user.as_deref(), user, "uid {uid} in {path}");
-        }
-    }
+fn is_same_task(known: &Process, task: &Task<'_>) -> bool {
+    known.comm == task.comm && known.uid == task.uid && known.cgroup_id == Some(task.cgroup_id)
 }
+
+#[cfg(test)]
+mod tests;

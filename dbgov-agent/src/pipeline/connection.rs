@@ -261,6 +261,11 @@ impl Connection {
         }
     }
 
+    /// The client has said that it sends no more.
+    pub(super) fn client_is_done(&self) -> bool {
+        self.reset || self.fins[Direction::Request as usize]
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.session.is_midstream() && (self.reset || self.fins == [true; 2])
     }

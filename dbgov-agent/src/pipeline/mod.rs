@@ -2,6 +2,7 @@
 //! kernel and of the host it says as [`Command`]s.
 
 mod connection;
+mod ended;
 mod ends;
 mod gate;
 mod governed;
@@ -13,6 +14,7 @@ use dbgov_common::gate::{FRAMED_STARTUP, GateState};
 use hashlink::LinkedHashMap;
 
 use connection::Connection;
+pub use ended::Client;
 use ends::Known;
 pub use gate::{GateCommand, Release, Target};
 pub use governed::Governed;
@@ -80,6 +82,8 @@ pub struct Pipeline {
     approvals: Approvals,
     /// Looks at what is behind the kept head of a long text.
     tail: Option<Arc<dyn TailTrigger>>,
+    /// Of the look at clients: up to when, and to which connection.
+    looked: (TimeNs, u64),
     /// What an earlier agent's gate knew of connections.
     adopted: HashMap<u64, GateState>,
 }
@@ -110,6 +114,7 @@ impl Pipeline {
             control_generation: 0,
             approvals: Approvals::new(0),
             tail: None,
+            looked: (0, 0),
             adopted: HashMap::new(),
         }
     }

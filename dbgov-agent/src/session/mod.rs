@@ -15,7 +15,8 @@ pub use self::recorder::Recorder;
 pub use self::verdict::Judgement;
 use self::verdict::Noted;
 use crate::audit::record::{
-    self, CancelBlock, CloseBlock, ErrorBlock, GapBlock, Kind, Record, Rendered, VerdictBlock,
+    self, CancelBlock, CloseBlock, ErrorBlock, GapBlock, HolderBlock, Kind, Record, Rendered,
+    VerdictBlock,
 };
 use crate::identity::{Process, identity, process_block};
 use crate::policy::Message;
@@ -35,6 +36,8 @@ pub struct Session {
     pub client: Option<Arc<Process>>,
     /// How it was called until a moment, the oldest first: a statement keeps the name under which it was judged.
     renamed: VecDeque<(TimeNs, Arc<Process>)>,
+    /// The client's process has ended; who held the connection then, where that was found out.
+    client_ended: Option<Option<Arc<Process>>>,
     pub server_pid: Option<u32>,
     ends: Ends,
     id: String,
@@ -98,6 +101,7 @@ impl Session {
             server_addr,
             client: None,
             renamed: VecDeque::new(),
+            client_ended: None,
             server_pid: None,
             ends: Ends::default(),
             id,
@@ -147,6 +151,16 @@ impl Session {
     fn client_at(&self, at: TimeNs) -> Option<&Arc<Process>> {
         let before = self.renamed.iter().find(|(until, _)| at < *until);
         before.map(|(_, client)| client).or(self.client.as_ref())
+    }
+
+    /// The client's process has ended, and its connection goes on, held by another: said from the next record on.
+    pub fn set_client_ended(&mut self, holder: Option<Arc<Process>>) {
+        self.client_ended = Some(holder);
+        self.blocks = None;
+    }
+
+    pub fn is_client_ended(&self) -> bool {
+        self.client_ended.is_some()
     }
 
     pub fn set_server_pid(&mut self, pid: u32) {
@@ -388,7 +402,15 @@ impl Session {
             tls: facts.opaque == Some(Opaque::Tls),
             user: facts.user.clone(),
         };
-        let who = identity(&self.known_client(client.as_deref(), facts.user.as_deref()));
+        let mut who = identity(&self.known_client(client.as_deref(), facts.user.as_deref()));
+        who.process_ended = self.client_ended.is_some();
+        who.used_by = self.client_ended.as_ref().and_then(|holder| {
+            holder.as_ref().map(|holder| HolderBlock {
+                comm: holder.comm.clone(),
+                exe: holder.exe.clone(),
+                pid: holder.pid,
+            })
+        });
         // Strings and numbers only: rendering them cannot fail.
         let session = Rendered::new(&session).ok()?;
         let identity = Rendered::new(&who).ok()?;

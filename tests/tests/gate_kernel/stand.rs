@@ -67,6 +67,7 @@ pub(crate) fn load(bpffs: &Path, pin: bool) -> Result<(Kernel, Rings)> {
         cgroup_root: root.mount_point.clone(),
         packet_ring_bytes: RING_BYTES,
         debug: false,
+        command_lines: true,
         bpffs: bpffs.to_owned(),
         pin,
     })?)

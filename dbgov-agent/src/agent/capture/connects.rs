@@ -1,16 +1,21 @@
 //! The control ring: who connects, and who begins to listen.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
-use dbgov_common::ConnectInfo;
+use dbgov_common::{CONNECT_TOLD, ConnectInfo};
 
 use super::tags::{Noted, TagKeeper};
 use super::{State, malformed};
 use crate::agent::host::{Host, Request};
-use crate::capture::event::{self, Control};
+use crate::capture::event::{self, Control, Facts, comm};
 use crate::identity::Task;
 use crate::pipeline::Pipeline;
+
+/// How long the record of a connect may stand behind one that another processor has begun and not finished: where the
+/// kernel interrupts its own code for another process, some time slices.
+const CONNECT_RECORD_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Reads the control ring: who connects, and who begins to listen.
 pub(super) fn connects(
@@ -23,8 +28,11 @@ pub(super) fn connects(
     while let Some(item) = control.next() {
         match event::control(&item) {
             Ok(Control::Connect {
-                cookie, connect, ..
-            }) => connecting(pipeline, tags, state, cookie, &connect),
+                cookie,
+                connect,
+                facts,
+                ..
+            }) => connecting(pipeline, tags, state, cookie, &connect, facts.as_ref()),
             Ok(Control::Listen { .. }) => host.request(Request::Servers),
             // It has done its work: the thread is awake and reads the packets next.
             Ok(Control::Wake { .. }) => {}
@@ -34,7 +42,7 @@ pub(super) fn connects(
 }
 
 /// Before a client's event is taken: its connect(2) is in the other ring by now and may have come after that was read.
-/// Where that ring was full, the client's own event has the same facts, only later.
+/// Where that ring was full, the client's own event has the most important facts, only later.
 pub(super) fn client(
     control: &mut RingBuf<MapData>,
     pipeline: &mut Pipeline,
@@ -44,10 +52,19 @@ pub(super) fn client(
     (cookie, connect): (u64, Option<ConnectInfo>),
 ) {
     connects(control, pipeline, host, tags, state);
-    if let Some(connect) = connect
-        && !pipeline.is_connecting(cookie)
+    let Some(connect) = connect else {
+        return;
+    };
+    let begun = Instant::now();
+    while !pipeline.is_connecting(cookie)
+        && connect.flags & CONNECT_TOLD != 0
+        && begun.elapsed() < CONNECT_RECORD_TIMEOUT
     {
-        connecting(pipeline, tags, state, cookie, &connect);
+        std::thread::yield_now();
+        connects(control, pipeline, host, tags, state);
+    }
+    if !pipeline.is_connecting(cookie) {
+        connecting(pipeline, tags, state, cookie, &connect, None);
     }
 }
 
@@ -57,6 +74,7 @@ fn connecting(
     state: &mut State,
     cookie: u64,
     connect: &ConnectInfo,
+    facts: Option<&Facts>,
 ) {
     let (comm, at) = (comm(&connect.comm), connect.time_boot_ns);
     let task = Task {
@@ -65,6 +83,7 @@ fn connecting(
         comm: &comm,
         cgroup_id: connect.cgroup_id,
         at,
+        facts,
     };
     let process = state.resolver.resolve(&task);
     let named = tags.name(Arc::clone(&process), Noted::of(connect));
@@ -72,9 +91,4 @@ fn connecting(
         state.resolver.remember(&named);
     }
     pipeline.connecting(cookie, named, at);
-}
-
-fn comm(bytes: &[u8; 16]) -> String {
-    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

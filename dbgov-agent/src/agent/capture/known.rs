@@ -16,7 +16,9 @@ impl Capture {
             let kubernetes = status.kubernetes.as_ref();
             let away = kubernetes.and_then(|kubernetes| kubernetes.error.as_ref());
             let away = away.map(|error| format!("Kubernetes API: {error}"));
-            status.problems = scan.problems.iter().cloned().chain(away).collect();
+            let of_kernel = self.kernel.problems().iter();
+            let problems = of_kernel.chain(&scan.problems).cloned();
+            status.problems = problems.chain(away).collect();
         });
     }
 

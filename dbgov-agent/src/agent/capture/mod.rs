@@ -54,6 +54,8 @@ const IDLE_MS: u16 = 250;
 const TICK: Duration = Duration::from_millis(250);
 /// How often sessions whose end no event told are looked for, where there can be any.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How often processes that may have ended while their connections go on are looked for.
+const ENDED: Duration = Duration::from_secs(1);
 
 pub(super) struct Capture {
     pub kernel: Kernel,
@@ -108,6 +110,8 @@ struct State {
     /// The last poll(2) found the eventfd raised.
     woken: bool,
     swept: Instant,
+    /// When it was last asked which clients have ended.
+    asked_ended: Instant,
     looking: bool,
     ready: bool,
     /// The connections of a gate that was there before are not known yet: their packets wait in the ring.
@@ -137,6 +141,7 @@ impl Capture {
             sent: now,
             woken: true,
             swept: now,
+            asked_ended: now,
             looking: false,
             ready: false,
             adopting: self.pipeline.has_adopted(),
@@ -249,6 +254,7 @@ impl Capture {
             governed,
             scan,
             existing,
+            ended,
             local,
         }) = self.host.reports.try_recv()
         {
@@ -279,6 +285,9 @@ impl Capture {
                 self.pipeline.retain(&existing.alive, existing.at);
                 self.tag_changes()?;
                 state.looking = false;
+            }
+            for (cookie, holder) in ended {
+                self.pipeline.client_ended(cookie, holder);
             }
             if !state.ready {
                 state.ready = true;

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use dbgov_common::ConnectInfo;
+use dbgov_common::{CONNECT_TAG_DEEPER, ConnectInfo};
 
 use super::Capture;
 use crate::agent::AgentError;
@@ -36,7 +36,7 @@ pub(in crate::agent) enum Noted {
 
 impl Noted {
     pub(super) fn of(connect: &ConnectInfo) -> Self {
-        match connect.tag_deeper {
+        match connect.flags & CONNECT_TAG_DEEPER {
             0 => Noted::Tag(connect.tag),
             _ => Noted::Nothing,
         }

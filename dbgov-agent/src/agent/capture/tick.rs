@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Capture, SWEEP, State, favour};
+use super::{Capture, ENDED, SWEEP, State, favour};
 use crate::agent::host::Request;
 use crate::agent::policy::PolicyWatch;
 use crate::agent::status::{GateStatus, KernelStatus};
@@ -35,6 +35,13 @@ impl Capture {
             state.swept = Instant::now();
             state.ring_full = counters.ring_full;
             self.host.request(Request::Existing);
+        }
+        if state.asked_ended.elapsed() >= ENDED {
+            state.asked_ended = Instant::now();
+            let clients = self.pipeline.active_clients();
+            if !clients.is_empty() {
+                self.host.request(Request::Ended(clients));
+            }
         }
         let kernel = KernelStatus {
             request_packets: counters.request_packets,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use aya::maps::{MapData, ProgramArray};
 use aya::programs::{CgroupSkb, CgroupSockAddr, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader};
+use dbgov_common::TaskLayout;
 
 use super::layout;
 use super::pin::Pins;
@@ -17,18 +18,32 @@ static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("DBGOV_BPF_
 #[cfg(not(dbgov_bpf_object))]
 static OBJECT: Option<&[u8]> = None;
 
-pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf, KernelError> {
+/// The object, and what it cannot do on this kernel, in words.
+pub(super) fn object(
+    options: &LoadOptions,
+    pins: Option<&Pins>,
+) -> Result<(Ebpf, Vec<String>), KernelError> {
     let object = OBJECT.ok_or(KernelError::NoObject)?;
     let sock_ops_has_netns_cookie = u8::from(sock_ops_tells_netns());
     let skb_has_netns_cookie = u8::from(kernel_at_least(6, 15));
-    let layout = layout::skb();
-    if layout.is_none() {
+    let layouts = layout::layouts();
+    if layouts.skb.is_none() {
         tracing::warn!(
             "what clients of this host send by sendfile(2) or splice(2) they can change after it was looked at, unnoticed: \
              that takes Linux 5.12 with CONFIG_DEBUG_INFO_BTF (/sys/kernel/btf/vmlinux), not in lockdown confidentiality"
         );
     }
-    let layout = layout.unwrap_or_default();
+    let mut problems = Vec::new();
+    if layouts.task.is_none() {
+        let problem = "the kernel does not tell how it keeps processes (CONFIG_DEBUG_INFO_BTF, /sys/kernel/btf/vmlinux, not \
+                       in lockdown confidentiality): of one that ends within milliseconds of its connect, program and \
+                       command line stay unknown";
+        tracing::warn!("{problem}");
+        problems.push(problem.to_owned());
+    }
+    let skb = layouts.skb.unwrap_or_default();
+    let task = layouts.task.unwrap_or(TaskLayout::UNKNOWN);
+    let command_lines = u8::from(options.command_lines);
     let log_level: u8 = if options.debug {
         aya_log::Level::Debug as u8
     } else {
@@ -43,8 +58,10 @@ pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf,
             true,
         )
         .override_global("SKB_HAS_NETNS_COOKIE", &skb_has_netns_cookie, true)
-        .override_global("SKB_HEAD_AT", &layout.head, true)
-        .override_global("SKB_END_AT", &layout.end, true)
+        .override_global("SKB_HEAD_AT", &skb.head, true)
+        .override_global("SKB_END_AT", &skb.end, true)
+        .override_global("TASK", &task, true)
+        .override_global("COMMAND_LINES", &command_lines, true)
         .override_global(aya_log::LEVEL, &log_level, false);
     for (name, path) in pins.iter().flat_map(|pins| pins.maps()) {
         loader.map_pin_path(name, path);
@@ -52,13 +69,14 @@ pub(super) fn object(options: &LoadOptions, pins: Option<&Pins>) -> Result<Ebpf,
     let loaded = loader.load(object);
     drop(loader);
     give_back();
-    loaded.map_err(|source| {
+    let ebpf = loaded.map_err(|source| {
         if denied(&source) {
             KernelError::NotPermitted(source.into())
         } else {
             KernelError::Object(source)
         }
-    })
+    })?;
+    Ok((ebpf, problems))
 }
 
 /// The kernel's types, read twice, were some ten thousand small pieces, which the allocator would keep: 20 MiB.

@@ -25,6 +25,7 @@ use aya_log::EbpfLogger;
 use dbgov_common::{ConnState, KernelCounters, PORT_BITMAP_WORDS, conn};
 
 pub use gate::{AgentState, GateStatus, gate_status};
+pub use layout::kernel_memory_is_known;
 pub use load::{has_gate, kernel_release, kernel_version, sock_ops_tells_netns};
 pub use pin::{PinError, Removed, gate_off};
 
@@ -97,6 +98,8 @@ pub struct LoadOptions {
     pub packet_ring_bytes: u32,
     /// Let the kernel programs write debug lines (they cost time on the packet path).
     pub debug: bool,
+    /// Let them read command lines, in which there may be secrets.
+    pub command_lines: bool,
     /// Directory for pins, on a bpffs.
     pub bpffs: PathBuf,
     /// Pin programs and maps there, so that the gate outlives the agent, and adopt what a former agent left. Without,
@@ -122,6 +125,7 @@ pub struct Kernel {
     _egress: ProgramArray<MapData>,
     bitmap: Vec<u64>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    problems: Vec<String>,
 }
 
 /// Ring buffers, handed to the thread that drains them.
@@ -148,7 +152,7 @@ impl Kernel {
         } else {
             None
         };
-        let mut ebpf = load::object(options, pinned.as_ref())?;
+        let (mut ebpf, problems) = load::object(options, pinned.as_ref())?;
         let logger = if options.debug {
             EbpfLogger::init(&mut ebpf).ok()
         } else {
@@ -182,6 +186,7 @@ impl Kernel {
             tags: take(&mut ebpf, tags::MAP, HashMap::try_from)?,
             _egress: egress,
             logger,
+            problems,
             ebpf,
         };
         Ok((kernel, rings))
@@ -265,6 +270,11 @@ impl Kernel {
             .programs()
             .filter_map(|(name, program)| Some((name.to_owned(), id(program)?)))
             .collect()
+    }
+
+    /// What the programs cannot do on this kernel, in words.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
     }
 
     /// Takes the hooks away, pinned ones too; the rings keep what they hold.

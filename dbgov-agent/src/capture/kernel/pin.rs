@@ -268,6 +268,7 @@ fn layout(packet_ring_bytes: u32) -> u64 {
         size_of::<common::Response>(),
         size_of::<common::ConnState>(),
         size_of::<common::ConnectInfo>(),
+        size_of::<common::Connecting>(),
         size_of::<common::KernelCounters>(),
         size_of::<gate::GateConfig>(),
         size_of::<gate::GateControl>(),

@@ -4,7 +4,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::utsname::uname;
 
 use super::Check;
-use crate::capture::kernel::{OLDEST_KERNEL, has_gate};
+use crate::capture::kernel::{OLDEST_KERNEL, has_gate, kernel_memory_is_known};
 use crate::capture::proc;
 
 /// These files hold a word or a few lines.
@@ -173,6 +173,24 @@ pub(super) fn capabilities(set: u64) -> Check {
         ))
     } else {
         check
+    }
+}
+
+/// Whether the programs can look at what no stable interface tells.
+pub(super) fn types() -> Check {
+    let check = |found| {
+        Check::ok(
+            "kernel types",
+            "naming processes that end at once, noticing pages that others can write to",
+            found,
+        )
+    };
+    match kernel_memory_is_known() {
+        true => check("described in /sys/kernel/btf/vmlinux"),
+        false => check("not described, or not to be read").warn(
+            "use a kernel with CONFIG_DEBUG_INFO_BTF, not in lockdown confidentiality; until then a client that ends \
+             within milliseconds has no program and no command line",
+        ),
     }
 }
 

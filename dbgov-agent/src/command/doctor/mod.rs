@@ -117,6 +117,7 @@ pub fn run(places: &Places<'_>) -> Report {
         kernel::capabilities(capabilities),
         kernel::version(version.as_deref()),
         kernel::gate(capabilities),
+        kernel::types(),
         kernel::bpf_syscall(),
         kernel::jit(),
         kernel::lockdown(),

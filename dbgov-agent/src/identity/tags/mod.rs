@@ -134,8 +134,10 @@ impl Default for Tags {
 impl Tags {
     /// Those of an earlier agent; ids go on behind `last_id`.
     pub fn restored(tags: Vec<Tag>, last_id: u32) -> Self {
-        let mut restored = Tags::default();
-        restored.last_id = tags.iter().map(|tag| tag.id).fold(last_id, u32::max);
+        let mut restored = Tags {
+            last_id: tags.iter().map(|tag| tag.id).fold(last_id, u32::max),
+            ..Tags::default()
+        };
         for tag in tags {
             restored.by_path.insert(tag.cgroup.clone(), tag.id);
             restored.live.insert(tag.id, Arc::new(tag));
@@ -178,12 +180,10 @@ impl Tags {
 
     /// The tag the kernel noted.
     pub fn noted(&mut self, id: u32) -> Option<Arc<Tag>> {
-        let ended = &mut self.ended;
-        let found = self
-            .live
-            .get(&id)
-            .or_else(|| ended.get(&id).map(|tag| &*tag));
-        found.map(Arc::clone)
+        match self.live.get(&id) {
+            Some(tag) => Some(Arc::clone(tag)),
+            None => self.ended.get(&id).cloned(),
+        }
     }
 
     /// The tag of the nearest tagged cgroup at or above a path.

@@ -180,11 +180,10 @@ identities = ["system:serviceaccount:shop:web"]
 /// The class the kernel was told last.
 fn class(pipeline: &mut Pipeline) -> Option<u8> {
     let commands = pipeline.take_commands();
-    let told = commands.iter().rev().find_map(|command| match command {
+    commands.iter().rev().find_map(|command| match command {
         Command::Gate(GateCommand::Control { control, .. }) => Some(control.class),
         _ => None,
-    });
-    told
+    })
 }
 
 #[test]
