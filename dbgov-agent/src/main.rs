@@ -153,12 +153,15 @@ enum AuditCommand {
     },
 }
 
+/// What is logged without `DBGOV_LOG`. The Kubernetes client would tell each of its attempts.
+const LOG_DEFAULT: &str = "info,kube_client=off";
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("DBGOV_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOG_DEFAULT)),
         )
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -199,7 +199,11 @@ fn both_sides_of_a_session_have_their_pod_service_account_and_labels() {
         json!({"connected": true, "node": "node-7", "pods": 2})
     );
     let requests = cluster.api.requests();
-    assert!(!requests.is_empty());
+    assert!(
+        requests[0].contains("resourceVersion=0"),
+        "from the cache: {}",
+        requests[0]
+    );
     for request in &requests {
         assert!(
             request.starts_with("/api/v1/pods?")

@@ -75,11 +75,13 @@ async fn follow(
     };
     let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
     let api: Api<ApiPod> = Api::all_with(client, &resource);
-    // What the API's cache has is as new as what the kubelet itself was told.
-    let wanted = watcher::Config::default()
+    let mut wanted = watcher::Config::default()
         .fields(&format!("spec.nodeName={}", access.node))
         .timeout(WATCH_TIMEOUT_S)
         .any_semantic();
+    // From the API's cache, which is as new as what the kubelet itself was told, and spares etcd the agents of all nodes
+    // that start at once. A list in pages would not come from there; a node's is short.
+    wanted.page_size = None;
     let mut events = pin!(watcher(api, wanted));
     while let Some(event) = futures_util::StreamExt::next(&mut events).await {
         match event {
