@@ -30,6 +30,7 @@ pub struct Config {
     environment: Vec<(String, String)>,
     policy: Option<String>,
     binary: Option<PathBuf>,
+    place: Place,
     live: bool,
     quiet: bool,
 }
@@ -71,6 +72,12 @@ impl Config {
     /// Runs this binary instead of [`binary`]'s.
     pub fn binary(mut self, path: &Path) -> Self {
         self.binary = Some(path.to_path_buf());
+        self
+    }
+
+    /// Where and with which rights the agent runs.
+    pub fn place(mut self, place: Place) -> Self {
+        self.place = place;
         self
     }
 
@@ -135,7 +142,6 @@ impl Config {
 pub struct Agent {
     scratch: Scratch,
     config: Config,
-    place: Place,
     child: Option<Child>,
 }
 
@@ -159,7 +165,6 @@ impl Agent {
         Ok(Agent {
             scratch,
             config,
-            place: Place::default(),
             child: None,
         })
     }
@@ -192,7 +197,7 @@ impl Agent {
                 .open(self.stdout_path())?
                 .into()
         };
-        let mut command = self.place.command(self.binary()?);
+        let mut command = self.config.place.command(self.binary()?);
         command
             .args(["run", "--config"])
             .arg(self.config_path())

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod asking;
+pub mod deploy;
 pub mod drivers;
 pub mod extended;
 pub mod farewell;

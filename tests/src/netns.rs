@@ -46,7 +46,7 @@ impl Netns {
     pub fn place(&self) -> Place {
         Place {
             netns: Some(self.name.clone()),
-            user: None,
+            ..Place::default()
         }
     }
 

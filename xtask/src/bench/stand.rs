@@ -266,8 +266,8 @@ impl Bouncer {
         let program = shell::find_program("pgbouncer").context("pgbouncer is not installed")?;
         // It refuses to run as root.
         let place = Place {
-            netns: None,
             user: Some("postgres".into()),
+            ..Place::default()
         };
         let mut command = place.command(program);
         command
