@@ -13,6 +13,7 @@ pub mod farewell;
 pub mod installation;
 pub mod journal;
 pub mod log;
+pub mod manifests;
 pub mod netns;
 pub mod postgres;
 pub mod process;
