@@ -42,6 +42,11 @@ pub(super) fn provide() -> Result<()> {
         ),
         need("lintian, which checks packages", "lintian", "lintian"),
         need(
+            "strace, which compares the agent with its unit",
+            "strace",
+            "strace",
+        ),
+        need(
             "systemd-analyze, which checks units",
             "systemd-analyze",
             "systemd",
