@@ -32,6 +32,7 @@ pub struct Config {
     /// As they stand: arrays of tables.
     more: String,
     binary: Option<PathBuf>,
+    place: Place,
     live: bool,
     quiet: bool,
 }
@@ -80,6 +81,12 @@ impl Config {
     /// Runs this binary instead of [`binary`]'s.
     pub fn binary(mut self, path: &Path) -> Self {
         self.binary = Some(path.to_path_buf());
+        self
+    }
+
+    /// Where and with which rights the agent runs.
+    pub fn place(mut self, place: Place) -> Self {
+        self.place = place;
         self
     }
 
@@ -145,7 +152,6 @@ impl Config {
 pub struct Agent {
     scratch: Scratch,
     config: Config,
-    place: Place,
     child: Option<Child>,
 }
 
@@ -169,7 +175,6 @@ impl Agent {
         Ok(Agent {
             scratch,
             config,
-            place: Place::default(),
             child: None,
         })
     }
@@ -202,7 +207,7 @@ impl Agent {
                 .open(self.stdout_path())?
                 .into()
         };
-        let mut command = self.place.command(self.binary()?);
+        let mut command = self.config.place.command(self.binary()?);
         command
             .args(["run", "--config"])
             .arg(self.config_path())

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod asking;
 pub mod cgroup;
+pub mod deploy;
 pub mod drivers;
 pub mod extended;
 pub mod farewell;
@@ -14,6 +15,7 @@ pub mod installation;
 pub mod journal;
 pub mod kube_api;
 pub mod log;
+pub mod manifests;
 pub mod netns;
 pub mod postgres;
 pub mod process;

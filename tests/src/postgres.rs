@@ -330,7 +330,7 @@ pub(crate) fn server_place(netns: Option<&Netns>) -> Place {
     Place {
         netns: netns.map(|ns| ns.name().to_string()),
         user: process::is_root().then(|| "postgres".to_string()),
-        cgroup: None,
+        ..Place::default()
     }
 }
 

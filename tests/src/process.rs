@@ -21,6 +21,8 @@ pub struct Place {
     pub user: Option<String>,
     /// Directory of a cgroup.
     pub cgroup: Option<PathBuf>,
+    /// Capabilities it may have at most, as setpriv(1) names them (`net_admin`); all that we have where there is none.
+    pub capabilities: Option<Vec<String>>,
 }
 
 impl Place {
@@ -41,9 +43,14 @@ impl Place {
         if let Some(user) = &self.user {
             words.extend(["--reuid", user, "--regid", user, "--init-groups"].map(OsStr::new));
         }
-        words.push(OsStr::new("--"));
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).arg(program);
+        command.args(&words[1..]);
+        if let Some(capabilities) = &self.capabilities {
+            // A program of root gets what is in the bounding set (capabilities(7)).
+            let kept: String = capabilities.iter().map(|c| format!(",+{c}")).collect();
+            command.arg("--bounding-set").arg(format!("-all{kept}"));
+        }
+        command.arg("--").arg(program);
         command
     }
 }

@@ -5,6 +5,7 @@ mod build;
 mod demo;
 mod kernels;
 mod lint;
+mod package;
 mod run;
 mod setup;
 mod shell;
@@ -27,6 +28,8 @@ enum Command {
     Setup(setup::Args),
     /// Build the kernel programs and the agent that carries them
     Build(build::Args),
+    /// Build the Debian package
+    Package,
     /// Build and run the agent (as root)
     Run(run::Args),
     /// Run the tests; as root, since they load kernel programs
@@ -53,6 +56,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Setup(args) => setup::run(&args),
         Command::Build(args) => build::run(&args),
+        Command::Package => package::run(),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),

@@ -41,7 +41,7 @@ impl Group {
     fn parts(self) -> &'static [Part] {
         match self {
             Group::Unit => &[],
-            Group::Kernel => &[Part::Kernel, Part::Postgres],
+            Group::Kernel => &[Part::Kernel, Part::Postgres, Part::Deploy],
             Group::Drivers => &[Part::Kernel, Part::Postgres, Part::Drivers],
         }
     }

@@ -30,7 +30,7 @@ use crate::audit::journal::{Journal, JournalConfig};
 use crate::audit::record::{Kind, Record};
 use crate::audit::{JournalHandle, OpenError};
 use crate::capture::kernel::{self, Kernel, KernelError, LoadOptions};
-use crate::capture::{cgroup, discover};
+use crate::capture::{cgroup, cgroupns, discover};
 use crate::clock::{Clock, boot_ns, unix_ns};
 use crate::config::{Config, PolicyMode, hostname};
 use crate::control::{Control, ControlError, Queue};
@@ -78,6 +78,9 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     // Signals first: one that comes while the hooks are being attached must still drain and end in order.
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| AgentError::Os("catch signals", e))?;
+    if let Err(error) = cgroupns::enter_host() {
+        tracing::warn!(%error, "the host's cgroup namespace cannot be entered; paths of cgroups are as seen from this one");
+    }
     let mounts = cgroup::mounts().map_err(AgentError::Mounts)?;
     let cgroup_root = cgroup::cgroup2_mount(&mounts)
         .ok_or(AgentError::NoCgroup2)?

@@ -1,6 +1,7 @@
 //! Ring buffer (or a capture file) -> typed events; and what the host tells of sockets, network namespaces and cgroups.
 
 pub mod cgroup;
+pub mod cgroupns;
 pub mod discover;
 pub mod event;
 pub mod kernel;

@@ -8,28 +8,22 @@ use anyhow::Result;
 use dbgov_tests::drivers::{JDBC_JAR, directory};
 
 use super::packages::{self, Need};
+use super::python::Venv;
 use crate::shell::{self, find_program};
 
 const PYTHON_PACKAGES: &[&str] = &["psycopg[binary]>=3.1,<4", "asyncpg>=0.29,<1"];
 const NODE_PACKAGE: &str = "pg@8";
-/// Debian's own Python: its venv module is a package of its own.
-const SYSTEM_PYTHON: &str = "/usr/bin/python3";
 
 pub(super) fn provide() -> Result<()> {
     let made = directory();
     fs::create_dir_all(&made)?;
     let made = made.canonicalize()?;
-    let venv_is_current = stamp(&made, "python").holds(&PYTHON_PACKAGES.join("\n"))
-        && made.join("venv/bin/python").exists();
-    let venv_works = || {
-        shell::capture(Command::new(SYSTEM_PYTHON).args(["-c", "import venv, ensurepip"])).is_some()
+    let python = Venv {
+        dir: &made.join("venv"),
+        packages: PYTHON_PACKAGES,
     };
     packages::provide(&[
-        Need::new(
-            "Python with venv, for psycopg and asyncpg",
-            &["python3", "python3-venv"],
-            venv_is_current || venv_works(),
-        ),
+        python.need("Python with venv, for psycopg and asyncpg"),
         Need::new(
             "Node and npm, for node-postgres",
             &["nodejs", "npm"],
@@ -46,28 +40,11 @@ pub(super) fn provide() -> Result<()> {
             Path::new(JDBC_JAR).exists(),
         ),
     ])?;
-    if !venv_is_current {
-        python(&made)?;
-    }
+    python.provide()?;
     node(&made)?;
     java(&made)?;
     shell::say(format_args!("foreign drivers: {}", made.display()));
     Ok(())
-}
-
-fn python(made: &Path) -> Result<()> {
-    let venv = made.join("venv");
-    shell::run(
-        Command::new(SYSTEM_PYTHON)
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv),
-    )?;
-    shell::run(
-        Command::new(venv.join("bin/pip"))
-            .args(["install", "--quiet"])
-            .args(PYTHON_PACKAGES),
-    )?;
-    stamp(made, "python").set(&PYTHON_PACKAGES.join("\n"))
 }
 
 fn node(made: &Path) -> Result<()> {

@@ -1,10 +1,12 @@
 //! `cargo xtask setup`: finds what is needed, installs what is missing, and says what it does and why.
 
+mod deploy;
 mod drivers;
 mod emulator;
 pub(crate) mod kernel;
 mod packages;
 mod postgres;
+mod python;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -25,6 +27,8 @@ pub(crate) enum Part {
     Postgres,
     /// Python, Node and Java clients: the test group `drivers`
     Drivers,
+    /// What makes and checks the Debian package, the manifests and the image's Dockerfile
+    Deploy,
     /// pgaudit, pgbouncer and bpftool: the bench
     Bench,
     /// qemu and what makes its images: `cargo xtask kernels`
@@ -33,7 +37,7 @@ pub(crate) enum Part {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.only.is_empty() {
-        provide(&[Part::Kernel, Part::Postgres, Part::Drivers])
+        provide(&[Part::Kernel, Part::Postgres, Part::Deploy, Part::Drivers])
     } else {
         provide(&args.only)
     }
@@ -48,6 +52,7 @@ pub(crate) fn provide(parts: &[Part]) -> Result<()> {
             }
             Part::Postgres => postgres::provide()?,
             Part::Drivers => drivers::provide()?,
+            Part::Deploy => deploy::provide()?,
             Part::Emulator => emulator::provide()?,
             Part::Bench => postgres::provide_bench()?,
         }

@@ -97,6 +97,8 @@ impl Report {
 /// `dbgov doctor`.
 pub fn command(config: Option<&Path>, json: bool) -> anyhow::Result<std::process::ExitCode> {
     let (config, _) = crate::config::Config::load(config)?;
+    // As the agent does. Where it is not possible, the line about cgroups says so.
+    let _ = crate::capture::cgroupns::enter_host();
     let report = run(&Places {
         audit_dir: &config.audit.dir,
         bpffs: &config.agent.bpffs,
