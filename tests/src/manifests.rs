@@ -20,8 +20,10 @@ pub fn directory(name: &str) -> PathBuf {
 
 /// What kustomize makes of a directory, as YAML.
 pub fn build(dir: &Path) -> Result<String> {
-    let output = Command::new("kubectl").arg("kustomize").arg(dir).output();
-    let output = output.context("kubectl is missing: cargo xtask setup --only deploy")?;
+    let output = Command::new(deploy::kustomize()?)
+        .arg("build")
+        .arg(dir)
+        .output()?;
     printed(&output).with_context(|| dir.display().to_string())
 }
 

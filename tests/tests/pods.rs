@@ -434,3 +434,63 @@ fn the_gate_treats_a_pod_that_is_not_known_as_anybody() {
     session.close();
     agent.stop().unwrap();
 }
+
+/// By an operator and by the configuration, for a session that began before the API told its pod.
+#[test]
+fn pods_are_tagged_by_name_and_by_label() {
+    let mut cluster = Cluster::start();
+    cluster.api.put(&web());
+    cluster.api.put(&postgres());
+    cluster.api.kill();
+    let config = cluster.config().quiet().more(
+        "[[tag]]\nname = \"agent:frontend\"\npod_labels = { \"app.kubernetes.io/component\" = \"front*\", \"app.kubernetes.io/name\" = \"web\" }\n\
+         [[tag]]\nname = \"agent:never\"\npod_labels = { \"app.kubernetes.io/name\" = \"web\", \"no-such-label\" = \"*\" }",
+    );
+    let mut agent = Agent::start(config).unwrap();
+    let set = [
+        "tag",
+        "set",
+        "agent:web",
+        "--pod",
+        "shop/web-6d8f9c7b54-x2k9q",
+    ];
+    let unknown = agent.command(&set).unwrap();
+    assert!(!unknown.status.success());
+    let words = String::from_utf8_lossy(&unknown.stderr);
+    assert!(words.contains("runs on this node"), "{words}");
+    let mut session = Session::open(&cluster, "tagged");
+    let before = session.says(&agent, "SELECT 'no labels yet'");
+    assert_ne!(before["identity"]["source"], "tag");
+
+    cluster.api.revive().unwrap();
+    wait_until_connected(&agent);
+    let by_label = session.says(&agent, "SELECT 'by label'");
+    assert_eq!(by_label["identity"]["name"], "agent:frontend");
+    assert_eq!(by_label["identity"]["source"], "tag");
+    assert_eq!(by_label["identity"]["service_account"], "shop/web");
+
+    // What somebody says goes before the configuration, for the same cgroup: that of the pod.
+    let set = agent.command(&set).unwrap();
+    assert!(set.status.success(), "{set:?}");
+    let by_name = session.says(&agent, "SELECT 'by name'");
+    assert_eq!(by_name["identity"]["name"], "agent:web");
+    cluster.says("another", "SELECT 'from its first byte'");
+    session.close();
+    agent.stop().unwrap();
+    let records = agent.journal().unwrap();
+    let open = journal::of_application(&records, "another");
+    assert_eq!(
+        first(&open, "session_open")["identity"]["name"],
+        "agent:web"
+    );
+    let tags = journal::of_kind(&records, "tag");
+    let pod = cluster.client_cgroup.path().rsplit_once('/').unwrap().0;
+    for tag in &tags {
+        assert_eq!(tag["tag"]["cgroup"], pod, "the pod's, not its container's");
+    }
+    let events: Vec<_> = tags
+        .iter()
+        .map(|tag| tag["tag"]["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(events, ["set", "replaced", "set"]);
+}

@@ -15,6 +15,7 @@ use crate::clock::unix_ns;
 use crate::config::{Config, ExecRule};
 use crate::control::{Handler, Job, NewRun, Peer, Queue, Reply, Request, Started, TagTarget};
 use crate::glob::Glob;
+use crate::identity::pods::Pods;
 use crate::identity::tags::{Labels, NewTag, Origin, Run, Setter, TagName, check_run};
 
 /// Users whose refused requests are counted until they are recorded, four times a second.
@@ -32,6 +33,8 @@ pub(super) struct Answers {
     /// Below this cgroup those of the runs are made.
     pub root: String,
     pub cgroups: Option<CgroupFs>,
+    /// Of this node, where a Kubernetes API is asked.
+    pub pods: Option<Arc<Pods>>,
 }
 
 impl Answers {
@@ -40,6 +43,7 @@ impl Answers {
         shared: Arc<Shared>,
         queue: Queue,
         refusals: Arc<Refusals>,
+        pods: Option<Arc<Pods>>,
     ) -> Self {
         Answers {
             shared,
@@ -48,6 +52,7 @@ impl Answers {
             rules: config.exec.clone(),
             root: format!("/{}", config.identity.cgroup.trim_matches('/')),
             cgroups: CgroupFs::open().ok().flatten(),
+            pods,
         }
     }
 }
@@ -100,6 +105,7 @@ impl Answers {
             TagTarget::Cgroup(written) => fs.path_of(written),
             TagTarget::Pid(pid) => of_pid(fs, *pid)?,
             TagTarget::Unit(unit) => of_unit(fs, unit)?,
+            TagTarget::Pod(name) => self.of_pod(fs, name)?,
         };
         let cgroup_id = fs.id(&cgroup).map_err(|error| {
             impossible(format!(
@@ -116,6 +122,29 @@ impl Answers {
             run: None,
         };
         Ok(self.queue.ask(peer, Job::Tag(new)))
+    }
+
+    fn of_pod(&self, fs: &CgroupFs, full_name: &str) -> Result<String, Refusal> {
+        let pods = self.pods.as_ref().ok_or_else(|| {
+            impossible(
+                "this agent does not ask a Kubernetes API: see [kubernetes] in its configuration",
+            )
+        })?;
+        let uid = full_name
+            .split_once('/')
+            .and_then(|(namespace, name)| pods.find(namespace, name))
+            .ok_or_else(|| {
+                impossible(format!(
+                    "no pod {full_name} runs on this node; give NAMESPACE/NAME, as `kubectl get pods -A` shows them"
+                ))
+            })?;
+        // The pod's own, above those of its containers.
+        let found = fs.find(|path| cgroup::pod_uid(path).as_deref() == Some(&uid));
+        found.into_iter().next().ok_or_else(|| {
+            impossible(format!(
+                "pod {full_name} ({uid}) has no cgroup on this node"
+            ))
+        })
     }
 
     /// Gives the process that asks a cgroup of its own, tagged before it gets there.

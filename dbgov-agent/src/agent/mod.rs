@@ -129,7 +129,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         found: Default::default(),
     };
     // Before the first connect(2) is looked at.
-    let tags = capture::TagKeeper::start(config, &mut kernel)?;
+    let tags = capture::TagKeeper::start(config, &mut kernel, pods.clone())?;
     kernel.govern(governed.all_ports())?;
     let limits = Limits {
         statement_bytes_max: config.capture.statement_bytes_max,
@@ -186,6 +186,13 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     };
     let host = host::start(governed, looks, Arc::clone(&wake))
         .map_err(|e| AgentError::Os("start a thread", e))?;
+    let answers = Answers::new(
+        config,
+        Arc::clone(&shared),
+        queue,
+        Arc::clone(&refusals),
+        pods.clone(),
+    );
     let capture = capture::Capture {
         kernel,
         rings,
@@ -199,7 +206,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         requests,
         host,
         tags,
-        refusals: Arc::clone(&refusals),
+        refusals,
         wake: Arc::clone(&wake),
         stop: Arc::clone(&stop),
         shared: Arc::clone(&shared),
@@ -209,7 +216,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         .spawn(move || capture.run())
         .map_err(|e| AgentError::Os("start a thread", e))?;
     let control = control
-        .serve(Answers::new(config, Arc::clone(&shared), queue, refusals))
+        .serve(answers)
         .map_err(|e| AgentError::Os("start a thread", e))?;
 
     let ended_early = wait(&mut signals, &thread, &reload);

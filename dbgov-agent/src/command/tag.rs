@@ -23,6 +23,9 @@ pub struct Target {
     /// The cgroup of a systemd unit, such as sync.service
     #[arg(long, value_name = "UNIT")]
     unit: Option<String>,
+    /// The cgroup of a pod of this node
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pod: Option<String>,
 }
 
 impl Target {
@@ -31,13 +34,16 @@ impl Target {
         cgroup
             .or(self.pid.map(TagTarget::Pid))
             .or_else(|| self.unit.clone().map(TagTarget::Unit))
+            .or_else(|| self.pod.clone().map(TagTarget::Pod))
     }
 }
 
 pub fn set(config: Option<&Path>, name: &TagName, target: &Target) -> anyhow::Result<()> {
     let (config, _) = Config::load(config)?;
     let Some(target) = target.target() else {
-        anyhow::bail!("say which cgroup: --cgroup PATH, --pid PID or --unit UNIT");
+        anyhow::bail!(
+            "say which cgroup: --cgroup PATH, --pid PID, --unit UNIT or --pod NAMESPACE/NAME"
+        );
     };
     let request = Request::TagSet {
         name: name.clone(),

@@ -378,6 +378,13 @@ impl Pipeline {
         }
     }
 
+    /// The clients of open sessions that are wanted.
+    pub fn clients(&self, wanted: impl Fn(&Process) -> bool) -> Vec<Arc<Process>> {
+        let sessions = self.connections.values().map(|c| &c.session);
+        let clients = sessions.filter_map(|session| session.client.as_ref());
+        clients.filter(|client| wanted(client)).cloned().collect()
+    }
+
     /// Calls the clients of open sessions otherwise from now on. `of` says how, or `None` for as before.
     pub fn rename(&mut self, at: TimeNs, of: impl Fn(&Arc<Process>) -> Option<Arc<Process>>) {
         let named: Vec<(u64, Arc<Process>)> = self

