@@ -155,7 +155,7 @@ fn the_capabilities_of_the_service_are_enough() {
     let stand = Stand::new().unwrap();
     assert_eq!(stand.without(&[]).unwrap(), ALL_OF_IT);
     // Without these it works as well, on this kernel and with no group `dbgov`.
-    assert_eq!(stand.without(&["sys_nice", "chown"]).unwrap(), ALL_OF_IT);
+    assert_eq!(stand.without(&["sys_nice"]).unwrap(), ALL_OF_IT);
 }
 
 /// CAP_SYS_ADMIN stands for CAP_BPF, CAP_PERFMON and, for loading programs, CAP_NET_ADMIN.

@@ -242,8 +242,8 @@ fn installed_started_by_its_unit_and_purged() {
     let socket = fs::metadata("/run/dbgov/control.sock").unwrap();
     assert_eq!(
         mode_and_group(&socket),
-        (0o660, group_id()),
-        "the control socket is the group's"
+        (0o666, 0),
+        "whoever knocks is heard; the credentials decide"
     );
     service.stop().unwrap();
     service.wait_for("STOPPING=1").unwrap();
@@ -287,9 +287,4 @@ fn removal_takes_the_gate_away() {
 fn mode_and_group(meta: &fs::Metadata) -> (u32, u32) {
     use std::os::unix::fs::MetadataExt;
     (meta.mode() & 0o777, meta.gid())
-}
-
-fn group_id() -> u32 {
-    let line = run("getent", &["group", NAME]).unwrap();
-    line.split(':').nth(2).unwrap().parse().unwrap()
 }
