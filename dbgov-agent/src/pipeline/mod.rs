@@ -2,6 +2,7 @@
 //! kernel and of the host it says as [`Command`]s.
 
 mod connection;
+mod early;
 mod ended;
 mod ends;
 mod gate;
@@ -11,9 +12,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use dbgov_common::gate::{FRAMED_STARTUP, GateState};
-use hashlink::LinkedHashMap;
 
 use connection::Connection;
+use early::{Early, FirstRequest};
 pub use ended::Client;
 use ends::Known;
 pub use gate::{GateCommand, Release, Target};
@@ -34,10 +35,6 @@ use crate::stream::{Reassembler, Start};
 
 /// Events for which memory is kept; what is given up at once may be a hundred thousand.
 const EVENTS_KEPT: usize = 1024;
-/// Request packets that came before their connection opened: a handful, for the microseconds between the two events.
-const FIRST_REQUESTS_MAX: usize = 256;
-/// How long such a packet waits.
-const FIRST_REQUEST_TIMEOUT_NS: TimeNs = 2_000_000_000;
 /// How long early request bytes wait for a packet that is missing. The kernel saw every packet the server got, so
 /// that a hole this old will not be filled.
 const HOLE_TIMEOUT_NS: TimeNs = 2_000_000_000;
@@ -64,9 +61,7 @@ pub enum Command {
 pub struct Pipeline {
     /// By the cookie of the server's socket, which the kernel chose: nobody can make them collide.
     connections: HashMap<u64, Connection, foldhash::fast::RandomState>,
-    first_requests: LinkedHashMap<Ends, FirstRequest>,
-    /// The newest connections: such a packet may also come just behind.
-    just_opened: LinkedHashMap<Ends, u64>,
+    early: Early,
     joiner: Joiner<u64>,
     governed: Governed,
     known: Known,
@@ -88,20 +83,11 @@ pub struct Pipeline {
     adopted: HashMap<u64, GateState>,
 }
 
-struct FirstRequest {
-    at: TimeNs,
-    seq: u32,
-    missing_bytes: u64,
-    shared: bool,
-    payload: Box<[u8]>,
-}
-
 impl Pipeline {
     pub fn new(limits: Limits, clock: Clock, netns_cookies: bool) -> Self {
         Pipeline {
             connections: HashMap::default(),
-            first_requests: LinkedHashMap::new(),
-            just_opened: LinkedHashMap::new(),
+            early: Early::default(),
             joiner: Joiner::default(),
             governed: Governed::default(),
             known: Known::default(),
@@ -196,12 +182,8 @@ impl Pipeline {
                 }
                 let start = Start::At(request_seq);
                 self.open(cookie, at, ends, netns_cookie, start, Some(response_seq));
-                if let Some(first) = self.first_requests.remove(&ends) {
+                if let Some(first) = self.early.opened(ends, cookie) {
                     self.first_request(cookie, first);
-                }
-                self.just_opened.insert(ends, cookie);
-                if self.just_opened.len() > FIRST_REQUESTS_MAX {
-                    self.just_opened.pop_front();
                 }
             }
             Captured::Seen {
@@ -261,16 +243,11 @@ impl Pipeline {
                     shared,
                     payload: payload.into(),
                 };
-                match self.just_opened.get(&ends) {
-                    Some(&cookie) if self.connections.contains_key(&cookie) => {
+                match self.early.connection(&ends) {
+                    Some(cookie) if self.connections.contains_key(&cookie) => {
                         self.first_request(cookie, first);
                     }
-                    _ => {
-                        self.first_requests.insert(ends, first);
-                        if self.first_requests.len() > FIRST_REQUESTS_MAX {
-                            self.first_requests.pop_front();
-                        }
-                    }
+                    _ => self.early.wait(ends, first),
                 }
             }
             Captured::Response(response) => {
@@ -434,11 +411,7 @@ impl Pipeline {
     pub fn tick(&mut self, now: TimeNs) {
         self.joiner.expire(now);
         self.tick_gate(now);
-        while let Some((_, first)) = self.first_requests.front()
-            && now.saturating_sub(first.at) > FIRST_REQUEST_TIMEOUT_NS
-        {
-            self.first_requests.pop_front();
-        }
+        self.early.expire(now);
         let late: Vec<u64> = self
             .connections
             .iter()

@@ -58,7 +58,7 @@ fn data_before_and_just_behind_the_opening_is_the_connections() {
         let facts = connection.session.decoder.facts();
         assert_eq!(facts.user.as_deref(), Some("app"), "before: {before}");
         assert!(!connection.session.is_midstream());
-        assert!(pipeline.first_requests.is_empty());
+        assert!(pipeline.early.is_empty());
     }
 }
 
