@@ -649,7 +649,7 @@ fn a_pinned_gate_outlives_its_agent_and_is_adopted_without_a_hole() -> Result<()
     conn.send(b"DROP")?;
     assert_eq!(conn.received()?, b"drop");
     let removed = gate_off(&bpffs.path())?;
-    assert_eq!((removed.links, removed.maps), (5, 12));
+    assert_eq!((removed.links, removed.maps), (5, 13));
     assert!(!bpffs.path().exists());
     conn.expect(b"dropDROP")?;
     assert_eq!(gate_off(&bpffs.path())?, Default::default());

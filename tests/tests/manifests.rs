@@ -103,8 +103,7 @@ fn the_agent_may_read_pods_and_nothing_else() {
     for name in BUILT {
         let objects = objects(&build(&directory(name)).unwrap()).unwrap();
         let role = object(&objects, "ClusterRole").unwrap();
-        let rules =
-            json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]);
+        let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]);
         assert_eq!(role["rules"], rules);
         let binding = object(&objects, "ClusterRoleBinding").unwrap();
         assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
