@@ -286,6 +286,30 @@ fn a_run_is_the_command_itself() -> Result<()> {
     Ok(())
 }
 
+/// Of an agent that was killed and whose state is gone.
+#[test]
+fn cgroups_of_runs_that_nobody_knows_go_once_they_are_empty() -> Result<()> {
+    let server = server()?;
+    let root = cgroup::root()?.join("dbgov");
+    // Ids are UUIDs of version 7: of 2024, and of the year 3084, as if it began just now.
+    let (old, new) = (
+        root.join("018d0000000070008000000000000000"),
+        root.join("200000000000700080000000000000ff"),
+    );
+    let foreign = root.join("somebody's");
+    for dir in [&old, &new, &foreign] {
+        fs::create_dir_all(dir)?;
+    }
+    let mut agent = Agent::start(Config::watching(&[&server]).quiet())?;
+    let left = [&old, &new, &foreign].map(|dir| dir.exists());
+    agent.stop()?;
+    for dir in [&new, &foreign] {
+        fs::remove_dir(dir)?;
+    }
+    assert_eq!(left, [false, true, true]);
+    Ok(())
+}
+
 #[test]
 fn who_may_not_is_refused_and_recorded() -> Result<()> {
     let server = server()?;

@@ -24,6 +24,9 @@ use crate::identity::tags::{
 /// Tagged cgroups looked at in one tick (whether they are still there): a few microseconds each.
 const SWEEP_MAX: usize = 256;
 
+/// How long a cgroup of a run may stand empty that no agent knows, seconds.
+const ORPHAN_AGE_S: u64 = 60;
+
 /// What the kernel saw at connect(2).
 #[derive(Debug, Clone, Copy)]
 pub(in crate::agent) enum Noted {
@@ -93,6 +96,7 @@ impl TagKeeper {
             swept: 0,
         };
         keeper.sweep_all();
+        keeper.remove_orphans();
         keeper.find_configured();
         let live = keeper.tags.list();
         kernel.keep_tags(|cgroup_id, id| {
@@ -280,6 +284,26 @@ impl TagKeeper {
                 if cgroups.remove(&tag.cgroup).is_ok() {
                     self.end(tag.id, "ended", None);
                 }
+            }
+        }
+    }
+
+    /// Cgroups of runs that are over and that no state file knows any more. A run that is just being started, by another
+    /// agent with the same root, is younger.
+    fn remove_orphans(&self) {
+        let Some(cgroups) = &self.cgroups else { return };
+        let now_s = unix_ns() / 1_000_000_000;
+        for name in cgroups.below(&self.root) {
+            // The run's id has the time in it.
+            let made_s = uuid::Uuid::try_parse(&name)
+                .ok()
+                .and_then(|id| Some(id.get_timestamp()?.to_unix().0));
+            let path = format!("{}/{name}", self.root);
+            if made_s.is_some_and(|made_s| made_s + ORPHAN_AGE_S < now_s)
+                && self.tags.nearest(&path).is_none()
+                && !cgroups.is_populated(&path).unwrap_or(true)
+            {
+                let _ = cgroups.remove(&path);
             }
         }
     }

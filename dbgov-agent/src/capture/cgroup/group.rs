@@ -79,6 +79,13 @@ impl CgroupFs {
         let _ = fs::remove_dir(self.dir(path));
     }
 
+    /// Names of the cgroups directly below one.
+    pub fn below(&self, path: &str) -> Vec<String> {
+        subdirectories(&self.dir(path))
+            .filter_map(|dir| Some(dir.file_name()?.to_str()?.to_owned()))
+            .collect()
+    }
+
     /// Paths of the cgroups for which `wanted` is true, from the top down. Others change the hierarchy meanwhile: what
     /// goes is left out.
     pub fn find(&self, mut wanted: impl FnMut(&str) -> bool) -> Vec<String> {
