@@ -325,3 +325,21 @@ fn a_cgroup_that_cannot_be_meant_is_told_so() -> Result<()> {
     sleepers[0].wait()?;
     Ok(())
 }
+
+/// Made anew at the same path and tagged again before the agent has noticed: the new one has the name.
+#[test]
+fn a_cgroup_that_is_made_anew_is_tagged_anew() -> Result<()> {
+    let server = server()?;
+    let mut agent = Agent::start(Config::watching(&[&server]).quiet())?;
+    let cgroup = Cgroup::new("again")?;
+    for _ in 0..3 {
+        done(&agent, &["set", "agent:again", "--cgroup", cgroup.path()])?;
+        fs::remove_dir(cgroup.dir())?;
+        fs::create_dir(cgroup.dir())?;
+    }
+    done(&agent, &["set", "agent:again", "--cgroup", cgroup.path()])?;
+    inside(&cgroup, &server.target("127.0.0.1"), "SELECT 1")?;
+    agent.stop()?;
+    assert_eq!(names(&agent)?["SELECT 1"], tagged("agent:again"));
+    Ok(())
+}

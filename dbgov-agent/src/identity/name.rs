@@ -22,8 +22,8 @@ pub struct Client<'a> {
 }
 
 /// The record's identity. The client's process names it, by the tag of its cgroup, else by the service account of its
-/// pod, else by its systemd unit, else by its OS user; a remote client is called what the configuration calls its address, else by the database user it
-/// logs in as, and until that is known by its address.
+/// pod, else by its systemd unit, else by its OS user; a remote client is called what the configuration calls its
+/// address, else by the database user it logs in as, and until that is known by its address.
 pub fn identity(client: &Client<'_>) -> Identity {
     let Some(process) = client.process else {
         let (name, source) = remote(client);

@@ -319,6 +319,12 @@ impl TagKeeper {
         }
     }
 
+    /// Whether this very cgroup is tagged.
+    fn has(&self, cgroup_id: u64, path: &str) -> bool {
+        let tag = self.tags.nearest(path);
+        tag.is_some_and(|tag| tag.cgroup == path && tag.cgroup_id == cgroup_id)
+    }
+
     /// The tag a path goes by, set or configured.
     fn of_path(&self, path: &str) -> Option<&TagName> {
         let set = self.tags.nearest(path);

@@ -24,8 +24,9 @@ impl Capture {
             to_keep |= change.tag.origin != Origin::Config;
             match change.event {
                 "set" => self.kernel.set_tag(change.tag.cgroup_id, change.tag.id)?,
-                // The cgroup has the new one by the time the next is handled.
-                "replaced" => {}
+                // The cgroup has the new one when the next change is handled, without a moment in between; one that was
+                // made anew at the same path has another id.
+                "replaced" if self.tags.has(change.tag.cgroup_id, &change.tag.cgroup) => {}
                 _ => self.kernel.remove_tag(change.tag.cgroup_id),
             }
             tracing::info!(name = %change.tag.name, cgroup = change.tag.cgroup, event = change.event, "tag");
