@@ -9,6 +9,7 @@
 //! policy     (facts, identity) -> verdict
 //! gate       verdict -> release, rewrite, reset, wait for approval
 //! audit      record -> hash-chained journal on disk
+//! sink       journal -> SIEM
 //! ```
 //!
 //! `pipeline` wires the stages for live traffic, `replay` for a capture file; `session` makes records of what a decoder
@@ -32,5 +33,6 @@ pub mod policy;
 pub mod protocol;
 pub mod replay;
 pub mod session;
+pub mod sink;
 pub mod sql;
 pub mod stream;

@@ -387,7 +387,7 @@ fn the_dockerfile_is_in_order() {
     assert_eq!(
         runs,
         [
-            "cargo xtask setup --only kernel",
+            "cargo xtask setup --only agent,kernel",
             "cargo xtask build --release",
             "deploy/docker/root.sh target/release/dbgov /image"
         ]

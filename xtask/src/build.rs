@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use dbgov_tests::{target_dir, workspace};
 
+use crate::setup;
 use crate::setup::kernel::{self, Route, Tools};
 use crate::shell;
 
@@ -28,6 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Builds both halves and returns the agent's path. Quick when nothing changed.
 pub(crate) fn everything(release: bool) -> Result<PathBuf> {
+    setup::provide(&[setup::Part::Agent])?;
     kernel_object(&kernel::provide()?)?;
     let mut build = shell::cargo();
     build.args(["build", "--package", "dbgov-agent"]);

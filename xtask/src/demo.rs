@@ -49,7 +49,7 @@ const PACE: Duration = Duration::from_millis(350);
 const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(keep: bool) -> Result<()> {
-    setup::provide(&[Part::Kernel, Part::Postgres])?;
+    setup::provide(&[Part::Agent, Part::Kernel, Part::Postgres])?;
     let binary = build::everything(true)?;
     let stop = Stop::on_signals()?;
     let mut stage = Stage::set(&binary)?;

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::setup;
 use crate::setup::kernel::{self, Route, Tools};
 use crate::{build, shell};
 
@@ -15,6 +16,7 @@ pub(crate) fn run() -> Result<()> {
         "dbgov-ebpf/Cargo.toml",
         "--check",
     ]))?;
+    setup::provide(&[setup::Part::Agent])?;
     shell::run(shell::cargo().args([
         "clippy",
         "--workspace",

@@ -7,7 +7,7 @@ use crate::setup::{self, Part};
 use crate::{build, shell};
 
 pub(crate) fn run() -> Result<()> {
-    setup::provide(&[Part::Kernel, Part::Deploy])?;
+    setup::provide(&[Part::Agent, Part::Kernel, Part::Deploy])?;
     build::everything(true)?;
     let package = deploy::package(&target_dir().join("debian"))?;
     shell::say(format_args!("built {}", package.display()));

@@ -41,8 +41,8 @@ impl Group {
     fn parts(self) -> &'static [Part] {
         match self {
             Group::Unit => &[],
-            Group::Kernel => &[Part::Kernel, Part::Postgres, Part::Deploy],
-            Group::Drivers => &[Part::Kernel, Part::Postgres, Part::Drivers],
+            Group::Kernel => &[Part::Agent, Part::Kernel, Part::Postgres, Part::Deploy],
+            Group::Drivers => &[Part::Agent, Part::Kernel, Part::Postgres, Part::Drivers],
         }
     }
 }

@@ -81,7 +81,7 @@ impl Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     shell::need_root("loading kernel programs")?;
-    setup::provide(&[Part::Kernel, Part::Postgres, Part::Bench])?;
+    setup::provide(&[Part::Agent, Part::Kernel, Part::Postgres, Part::Bench])?;
     let binary = match &args.agent {
         Some(agent) => agent.clone(),
         None => build::everything(true)?,

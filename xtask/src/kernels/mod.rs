@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "the kernels tried here are for x86-64"
     );
     shell::need_root("a guest's files keep their owners, so it")?;
-    setup::provide(&[Part::Kernel, Part::Postgres, Part::Emulator])?;
+    setup::provide(&[Part::Agent, Part::Kernel, Part::Postgres, Part::Emulator])?;
     let agent = match &args.agent {
         Some(agent) => agent.clone(),
         None => build::everything(true)?,

@@ -1,5 +1,6 @@
 //! `cargo xtask setup`: finds what is needed, installs what is missing, and says what it does and why.
 
+mod agent;
 mod deploy;
 mod drivers;
 mod emulator;
@@ -22,6 +23,8 @@ pub(crate) struct Args {
 /// What can be set up on its own.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
+    /// C compiler and libraries the agent is built with
+    Agent,
     /// Compiler and linker for the kernel programs
     Kernel,
     /// PostgreSQL and network tools: the end-to-end tests and the demo
@@ -38,7 +41,13 @@ pub(crate) enum Part {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.only.is_empty() {
-        provide(&[Part::Kernel, Part::Postgres, Part::Deploy, Part::Drivers])
+        provide(&[
+            Part::Agent,
+            Part::Kernel,
+            Part::Postgres,
+            Part::Deploy,
+            Part::Drivers,
+        ])
     } else {
         provide(&args.only)
     }
@@ -51,6 +60,7 @@ pub(crate) fn provide(parts: &[Part]) -> Result<()> {
                 let tools = kernel::provide()?;
                 crate::shell::say(format_args!("kernel build tools: {tools}"));
             }
+            Part::Agent => agent::provide()?,
             Part::Postgres => postgres::provide()?,
             Part::Drivers => drivers::provide()?,
             Part::Deploy => deploy::provide()?,
