@@ -13,8 +13,8 @@ pub(crate) mod text;
 use jiff::{Timestamp, tz::TimeZone};
 
 use fields::{
-    Approval, Approver, ControlFields, Line, PolicyFields, ResultFields, Statement, TagFields,
-    Verdict,
+    Approval, Approver, ControlFields, Line, PolicyFields, ResultFields, RetentionFields,
+    Statement, TagFields, Verdict,
 };
 use text::{count, push_visible, width_columns};
 
@@ -61,6 +61,22 @@ pub struct Renderer {
     pub zone: TimeZone,
 }
 
+/// Whether a line of the journal is shown at all.
+pub fn is_shown(line: &[u8]) -> bool {
+    // Nearly always enough, and much cheaper than to read the line.
+    let may_be_hidden = HIDDEN_KINDS
+        .iter()
+        .any(|kind| memchr::memmem::find(line, kind.as_bytes()).is_some());
+    !may_be_hidden || !serde_json::from_slice::<Line>(line).is_ok_and(|line| is_hidden(&line))
+}
+
+/// The journal's own book-keeping.
+const HIDDEN_KINDS: [&str; 2] = ["checkpoint", "segment"];
+
+fn is_hidden(line: &Line) -> bool {
+    HIDDEN_KINDS.contains(&line.kind.as_str())
+}
+
 /// What a line says beside time and names.
 struct Shown {
     body: String,
@@ -81,9 +97,11 @@ impl Shown {
 }
 
 impl Renderer {
-    /// Renders one line of the journal (with or without its newline), without a newline.
-    pub fn render(&self, line: &[u8]) -> String {
-        match serde_json::from_slice::<Line>(line) {
+    /// Renders one line of the journal (with or without its newline), without a newline; `None` where it says nothing to
+    /// somebody who watches.
+    pub fn render(&self, line: &[u8]) -> Option<String> {
+        Some(match serde_json::from_slice::<Line>(line) {
+            Ok(line) if is_hidden(&line) => return None,
             Ok(line) => self.render_fields(&line),
             Err(_) => {
                 let mut out = Out::new(self);
@@ -91,7 +109,7 @@ impl Renderer {
                 out.push(Style::Bad, &format!("not a record: {raw}"), usize::MAX);
                 out.text
             }
-        }
+        })
     }
 
     fn render_fields(&self, line: &Line) -> String {
@@ -232,6 +250,7 @@ fn show(line: &Line) -> Shown {
         "policy" => show_policy(&line.policy),
         "tag" => Shown::body(Style::Good, show_tag(&line.tag)),
         "control" => Shown::body(Style::Alarm, show_control(&line.control)),
+        "retention" => Shown::body(Style::Good, show_retention(&line.retention)),
         "verdict_unenforced" => Shown::body(Style::Alarm, show_unenforced(line)),
         other => Shown::body(Style::Plain, other.to_owned()),
     }
@@ -264,6 +283,20 @@ fn show_tag(tag: &TagFields) -> String {
         body.push_str(&format!(": {}", tag.purpose));
     }
     body
+}
+
+fn show_retention(retention: &RetentionFields) -> String {
+    let why = match retention.reason.as_str() {
+        "age" => "too old",
+        "size" => "no room for them",
+        other => other,
+    };
+    format!(
+        "removed {} with the records {} to {} ({why})",
+        count(retention.segments, "segment"),
+        retention.first_seq,
+        retention.last_seq
+    )
 }
 
 fn show_control(control: &ControlFields) -> String {

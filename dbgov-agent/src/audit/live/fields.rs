@@ -31,6 +31,8 @@ pub(super) struct Line {
     #[serde(default)]
     pub(super) result: ResultFields,
     #[serde(default)]
+    pub(super) retention: RetentionFields,
+    #[serde(default)]
     pub(super) session: Session,
     #[serde(default)]
     pub(super) statement: Statement,
@@ -65,6 +67,15 @@ impl Approver {
             None => format!("uid {}", self.uid),
         }
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RetentionFields {
+    pub(super) first_seq: u64,
+    pub(super) last_seq: u64,
+    pub(super) reason: String,
+    pub(super) segments: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
