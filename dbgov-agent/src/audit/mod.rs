@@ -11,6 +11,7 @@
 //! recover    where the journal goes on after a stop, a crash or a power loss
 //! writer     the thread that owns the journal
 //! tail       the newest lines of a journal, and those to come
+//! view       a line read back, field by field
 //! live       a line as a person wants to read it on a terminal
 //! ```
 
@@ -18,7 +19,7 @@ mod batch;
 mod block;
 mod body;
 pub mod journal;
-mod json;
+pub(crate) mod json;
 pub mod line;
 pub mod live;
 pub mod record;
@@ -27,6 +28,7 @@ pub mod segment;
 pub mod storage;
 pub mod tail;
 mod time;
+pub mod view;
 pub mod writer;
 
 #[cfg(test)]
