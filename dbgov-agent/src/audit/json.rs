@@ -76,12 +76,48 @@ impl<'a> Object<'a> {
         Object::open(self.json)
     }
 
+    /// A member that is a list of objects. The caller closes it.
+    pub(crate) fn list(&mut self, key: &'static str) -> List<'_> {
+        self.key(key);
+        self.json.push(b'[');
+        List { json: self.json }
+    }
+
+    /// A member that is JSON already.
+    pub(crate) fn raw(&mut self, key: &str, json: &str) {
+        self.entry_key(key);
+        self.json.extend_from_slice(json.as_bytes());
+    }
+
+    /// As [`object`](Self::object), under a key that came from outside.
+    pub(crate) fn entry_object(&mut self, key: &str) -> Object<'_> {
+        self.entry_key(key);
+        Object::open(self.json)
+    }
+
+    /// As [`texts`](Self::texts), also where it is empty, under a key that came from outside.
+    pub(crate) fn entry_texts(&mut self, key: &str, items: impl Iterator<Item = String>) {
+        self.entry_key(key);
+        self.json.push(b'[');
+        for item in items {
+            if self.json.last() != Some(&b'[') {
+                self.json.push(b',');
+            }
+            write_text(self.json, &item);
+        }
+        self.json.push(b']');
+    }
+
     /// A text under a key that came from outside.
     pub(crate) fn entry(&mut self, key: &str, value: &str) {
+        self.entry_key(key);
+        write_text(self.json, value);
+    }
+
+    fn entry_key(&mut self, key: &str) {
         self.separate();
         write_text(self.json, key);
         self.json.push(b':');
-        write_text(self.json, value);
     }
 
     fn separate(&mut self) {
@@ -96,6 +132,25 @@ impl<'a> Object<'a> {
         self.json.push(b'"');
         self.json.extend_from_slice(key.as_bytes());
         self.json.extend_from_slice(b"\":");
+    }
+}
+
+/// A list of objects in the making.
+pub(crate) struct List<'a> {
+    json: &'a mut Vec<u8>,
+}
+
+impl List<'_> {
+    pub(crate) fn object(&mut self) -> Object<'_> {
+        // No object ends with this: it is the first one.
+        if self.json.last() != Some(&b'[') {
+            self.json.push(b',');
+        }
+        Object::open(self.json)
+    }
+
+    pub(crate) fn close(self) {
+        self.json.push(b']');
     }
 }
 

@@ -135,6 +135,19 @@ impl Renderer {
     }
 }
 
+/// What the record says, without time and names: one line of plain text with nothing in it that could speak to a
+/// terminal, at most `columns_max` columns.
+pub(crate) fn summary(line: &View, columns_max: usize) -> String {
+    let shown = show(line);
+    let mut text = String::new();
+    push_visible(&mut text, &shown.body, columns_max);
+    if !shown.tail.is_empty() {
+        text.push_str("  ");
+        push_visible(&mut text, &shown.tail, columns_max);
+    }
+    text
+}
+
 /// The line in the making: everything passes through here, so nothing gets out unsanitised or beyond the width.
 struct Out {
     text: String,

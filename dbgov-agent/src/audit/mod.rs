@@ -27,7 +27,7 @@ mod recover;
 pub mod segment;
 pub mod storage;
 pub mod tail;
-mod time;
+pub(crate) mod time;
 pub mod view;
 pub mod writer;
 

@@ -1,5 +1,13 @@
-//! A record as the receiver wants it.
+//! A record as the receiver wants it. docs/formats.md has what becomes of each field.
 
+mod address;
+mod cef;
+mod ecs;
+mod facts;
+mod leef;
+mod ocsf;
+mod own;
+mod plain;
 mod severity;
 
 use serde::Deserialize;
@@ -7,6 +15,7 @@ use serde::Deserialize;
 use crate::audit::view::{View, ViewError};
 use crate::sink::deliver::Item;
 
+use address::Address;
 pub use severity::severity;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
@@ -53,16 +62,19 @@ pub enum EncodeError {
 pub fn encode(
     format: Format,
     line: &[u8],
-    _view: &View,
+    view: &View,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
     let start = out.len();
     let encoded = match format {
-        // Until the others are there.
-        Format::Native | Format::Ocsf | Format::Ecs | Format::Cef | Format::Leef => {
+        Format::Native => {
             out.extend_from_slice(line);
             Ok(())
         }
+        Format::Ocsf => ocsf::encode(line, view, out),
+        Format::Ecs => ecs::encode(line, view, out),
+        Format::Cef => cef::encode(view, out),
+        Format::Leef => leef::encode(view, out),
     };
     if encoded.is_err() {
         out.truncate(start);
@@ -94,3 +106,6 @@ fn time_unix_ns(view: &View) -> Result<u64, EncodeError> {
         time: view.time.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! Texts from the wire in formats that are lines of text.
+
+use crate::chars;
+
+/// What to do about the characters that have a meaning in the format.
+pub(super) struct Escaping {
+    /// The character, and what is written for it.
+    pub(super) escapes: &'static [(char, &'static str)],
+}
+
+impl Escaping {
+    /// Appends the head of `text`, at most `bytes_max` bytes of it, so that it cannot end the value, the event or the
+    /// line: what controls a terminal or ends a line for some reader is shown as its picture.
+    pub(super) fn push(&self, out: &mut Vec<u8>, text: &str, bytes_max: usize) {
+        let mut bytes = [0; 4];
+        for character in chars::head(text, bytes_max).chars() {
+            match self
+                .escapes
+                .iter()
+                .find(|(escaped, _)| *escaped == character)
+            {
+                Some((_, written)) => out.extend_from_slice(written.as_bytes()),
+                None => {
+                    let shown = picture(character);
+                    out.extend_from_slice(shown.encode_utf8(&mut bytes).as_bytes());
+                }
+            }
+        }
+    }
+}
+
+/// Controls have pictures in Unicode (U+2400 and on); readers differ in which of the rest ends a line.
+fn picture(character: char) -> char {
+    match character {
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(character)).unwrap_or('\u{fffd}'),
+        '\u{7f}' => '\u{2421}',
+        '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => '\u{fffd}',
+        other => other,
+    }
+}
+
+/// Tables, verbs: one text of several.
+pub(super) fn list<T: AsRef<str>>(items: impl Iterator<Item = T>) -> String {
+    let mut text = String::new();
+    for item in items {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(item.as_ref());
+    }
+    text
+}
