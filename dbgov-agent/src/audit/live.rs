@@ -261,6 +261,17 @@ fn show(line: &View) -> Shown {
         "policy" => show_policy(&line.policy),
         "tag" => Shown::body(Style::Good, show_tag(&line.tag)),
         "control" => Shown::body(Style::Alarm, show_control(&line.control)),
+        "segment" => {
+            let body = format!(
+                "journal segment begun, to be signed by {}",
+                line.segment.key
+            );
+            Shown::body(Style::Dim, body)
+        }
+        "checkpoint" => {
+            let body = format!("journal signed ({})", line.checkpoint.reason);
+            Shown::body(Style::Dim, body)
+        }
         "verdict_unenforced" => Shown::body(Style::Alarm, show_unenforced(line)),
         other => Shown::body(Style::Plain, other.to_owned()),
     }

@@ -210,9 +210,9 @@ pub struct Outcome<'a> {
 pub struct Retention<'a> {
     pub bytes: u64,
     pub first_seq: u64,
+    pub last_hash: Text<'a>,
     pub last_seq: u64,
     pub reason: Text<'a>,
-    pub records: u64,
     pub segments: u64,
 }
 
@@ -221,9 +221,9 @@ pub struct Retention<'a> {
 #[serde(default, bound(deserialize = "'de: 'a"))]
 pub struct Segment<'a> {
     pub agent_version: Text<'a>,
-    pub format: Option<u64>,
+    pub checkpoint_records: u64,
+    pub format: u64,
     pub key: Text<'a>,
-    pub previous: Text<'a>,
     pub public_key: Text<'a>,
 }
 

@@ -1,7 +1,5 @@
 //! Texts from the wire in formats that are lines of text.
 
-use crate::chars;
-
 /// What to do about the characters that have a meaning in the format.
 pub(super) struct Escaping {
     /// The character, and what is written for it.
@@ -9,21 +7,24 @@ pub(super) struct Escaping {
 }
 
 impl Escaping {
-    /// Appends the head of `text`, at most `bytes_max` bytes of it, so that it cannot end the value, the event or the
-    /// line: what controls a terminal or ends a line for some reader is shown as its picture.
+    /// Appends the head of `text` so that it cannot end the value, the event or the line: what controls a terminal or
+    /// ends a line for some reader is shown as its picture. At most `bytes_max` bytes of what a reader makes of it.
     pub(super) fn push(&self, out: &mut Vec<u8>, text: &str, bytes_max: usize) {
+        let mut bytes_left = bytes_max;
         let mut bytes = [0; 4];
-        for character in chars::head(text, bytes_max).chars() {
-            match self
+        for character in text.chars() {
+            let escape = self
                 .escapes
                 .iter()
-                .find(|(escaped, _)| *escaped == character)
-            {
+                .find(|(escaped, _)| *escaped == character);
+            let shown = escape.map_or_else(|| picture(character), |_| character);
+            let Some(left) = bytes_left.checked_sub(shown.len_utf8()) else {
+                return;
+            };
+            bytes_left = left;
+            match escape {
                 Some((_, written)) => out.extend_from_slice(written.as_bytes()),
-                None => {
-                    let shown = picture(character);
-                    out.extend_from_slice(shown.encode_utf8(&mut bytes).as_bytes());
-                }
+                None => out.extend_from_slice(shown.encode_utf8(&mut bytes).as_bytes()),
             }
         }
     }

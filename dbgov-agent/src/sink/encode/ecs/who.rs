@@ -139,7 +139,9 @@ fn write_process(document: &mut Object, view: &View) {
         object.close();
     }
     process.number("pid", pid);
-    process.optional_text("start", block.started.some());
+    if block.started.parse::<jiff::Timestamp>().is_ok() {
+        process.text("start", &block.started);
+    }
     if let Some(uid) = identity.uid {
         let mut user = process.object("user");
         user.text("id", &uid.to_string());
@@ -164,7 +166,7 @@ fn write_related(document: &mut Object, view: &View) {
         }
     }
     let mut related = document.object("related");
-    related.texts("hosts", [view.node.some()].into_iter());
+    related.texts("hosts", view.node.some().into_iter().map(Some));
     related.texts("ip", ips.iter().map(|ip| Some(ip.as_str())));
     related.texts("user", users.into_iter().map(Some));
     related.close();
