@@ -14,12 +14,18 @@
 //! reader     the lines of a journal from a record on, while it is written
 //! tail       the newest lines of a journal, and those to come
 //! view       a line read back, field by field
+//! blocks     a segment in pieces that can be read one by one
+//! index      what a search needs to pass over most of them
+//! search     the records that are wanted, oldest or newest first
+//! report     what an auditor asks
 //! live       a line as a person wants to read it on a terminal
 //! ```
 
 mod batch;
 mod block;
+mod blocks;
 mod body;
+pub mod index;
 pub mod journal;
 pub(crate) mod json;
 pub mod line;
@@ -28,6 +34,7 @@ pub mod live;
 pub mod reader;
 pub mod record;
 mod recover;
+pub mod search;
 pub mod segment;
 pub mod storage;
 pub mod tail;

@@ -12,6 +12,27 @@ use serde::Deserialize;
 pub use blocks::*;
 pub use text::Text;
 
+/// The kinds of records there are, in alphabetical order.
+pub const KINDS: [&str; 17] = [
+    "agent_start",
+    "agent_stop",
+    "approval",
+    "cancel",
+    "checkpoint",
+    "control",
+    "gap",
+    "policy",
+    "protocol_error",
+    "retention",
+    "segment",
+    "session_close",
+    "session_error",
+    "session_open",
+    "statement",
+    "tag",
+    "verdict_unenforced",
+];
+
 #[derive(Debug, Default, Deserialize)]
 // As in `blocks`.
 #[serde(default, bound(deserialize = "'de: 'a"))]

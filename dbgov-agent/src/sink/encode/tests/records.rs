@@ -216,31 +216,10 @@ fn documented() -> Vec<Vec<u8>> {
     lines
 }
 
-/// Those of `audit::record::Kind`.
-const KINDS: [&str; 17] = [
-    "agent_start",
-    "agent_stop",
-    "approval",
-    "cancel",
-    "checkpoint",
-    "control",
-    "gap",
-    "policy",
-    "protocol_error",
-    "retention",
-    "segment",
-    "session_close",
-    "session_error",
-    "session_open",
-    "statement",
-    "tag",
-    "verdict_unenforced",
-];
-
 #[test]
 fn every_kind_is_here() {
     let lines = lines();
-    for kind in KINDS {
+    for kind in crate::audit::view::KINDS {
         let member = format!("\"kind\":\"{kind}\"");
         let with_block =
             |line: &Vec<u8>| line.len() > 250 && String::from_utf8_lossy(line).contains(&member);
