@@ -151,6 +151,8 @@ enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Find records; without an agent too. A filter that is given several times asks for either, several filters for all
+    Search(Box<command::search::Args>),
 }
 
 /// What is logged without `DBGOV_LOG`. The Kubernetes client would tell each of its attempts.
@@ -211,16 +213,14 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
                 PolicyCommand::Test { file, case } => command::policy::test(file, case),
             };
         }
-        Command::Audit {
-            command:
-                AuditCommand::Tail {
-                    lines,
-                    follow,
-                    json,
-                },
-        } => {
-            command::tail::run(config, *lines, *follow, *json)?;
-        }
+        Command::Audit { command } => match command {
+            AuditCommand::Tail {
+                lines,
+                follow,
+                json,
+            } => command::tail::run(config, *lines, *follow, *json)?,
+            AuditCommand::Search(args) => return command::search::run(config, args),
+        },
         Command::Gate { command } => {
             return match command {
                 GateCommand::Status { json } => command::gate::status(config, *json),

@@ -43,7 +43,10 @@ impl SegmentJob for Compress {
             fs::remove_file(&unfinished)?;
             return written.map(|_| ());
         }
-        fs::rename(&unfinished, dir.join(format!("{segment}{COMPRESSED_SUFFIX}")))?;
+        fs::rename(
+            &unfinished,
+            dir.join(format!("{segment}{COMPRESSED_SUFFIX}")),
+        )?;
         let dir = File::open(dir)?;
         // The new name is there for good before the old one goes.
         dir.sync_all()?;
@@ -149,8 +152,12 @@ mod tests {
     fn content(lines: u32) -> Vec<u8> {
         let mut content = Vec::new();
         for number in 0..lines {
-            let digest = format!("{:?}", std::hash::BuildHasher::hash_one(&foldhash::fast::FixedState::default(), number));
-            content.extend_from_slice(format!("{{\"n\":{number},\"x\":\"{digest}\"}}\n").as_bytes());
+            let digest = format!(
+                "{:?}",
+                std::hash::BuildHasher::hash_one(&foldhash::fast::FixedState::default(), number)
+            );
+            content
+                .extend_from_slice(format!("{{\"n\":{number},\"x\":\"{digest}\"}}\n").as_bytes());
         }
         content
     }
@@ -219,7 +226,12 @@ mod tests {
         left.sort();
         assert_eq!(
             left,
-            [one, format!("{two}.zst"), "other.zst".to_owned(), "other.zst.new".to_owned()]
+            [
+                one,
+                format!("{two}.zst"),
+                "other.zst".to_owned(),
+                "other.zst.new".to_owned()
+            ]
         );
     }
 

@@ -226,7 +226,12 @@ impl Work {
                     job.run(&self.dir, segment, stop).map_err(|error| {
                         io::Error::new(error.kind(), format!("{} {segment}: {error}", job.name()))
                     })?;
-                    tracing::debug!(segment, job = job.name(), ms = start.elapsed().as_millis() as u64, "done");
+                    tracing::debug!(
+                        segment,
+                        job = job.name(),
+                        ms = start.elapsed().as_millis() as u64,
+                        "done"
+                    );
                 }
             }
             segments = complete_segments(&self.dir)?;

@@ -19,19 +19,26 @@
 //! lines      the lines of one segment, compressed or not
 //! reader     the lines of a journal from a record on, while it is written
 //! tail       the newest lines of a journal, and those to come
+//! view       a line read back, field by field
+//! blocks     a segment in pieces that can be read one by one
+//! index      what a search needs to pass over most of them
+//! search     the records that are wanted, oldest or newest first
+//! report     what an auditor asks
 //! live       a line as a person wants to read it on a terminal
 //! ```
 
 mod batch;
 mod block;
+mod blocks;
 mod body;
 mod canonical;
 mod checkpoint;
 mod compress;
 mod compressed;
 mod header;
+pub mod index;
 pub mod journal;
-mod json;
+pub(crate) mod json;
 pub mod keeper;
 pub mod key;
 pub mod line;
@@ -41,12 +48,14 @@ pub mod reader;
 pub mod record;
 mod recover;
 pub mod retention;
+pub mod search;
 pub mod segment;
 pub mod storage;
 pub mod tail;
-mod time;
+pub(crate) mod time;
 pub mod tombstone;
 pub mod verify;
+pub mod view;
 pub mod writer;
 
 #[cfg(test)]

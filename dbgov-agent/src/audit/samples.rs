@@ -10,10 +10,10 @@ use super::record::{
 };
 use crate::protocol::Text;
 
-pub(super) const TIME_UNIX_NS: u64 = 1_795_391_999_123_456_789;
+pub(crate) const TIME_UNIX_NS: u64 = 1_795_391_999_123_456_789;
 
 /// Everything a JSON writer can get wrong.
-pub(super) fn nasty_text() -> String {
+pub(crate) fn nasty_text() -> String {
     let mut text: String = (0..=0x20).filter_map(char::from_u32).collect();
     text.push_str("\"\\/\u{7f}\u{80}\u{9f}\u{2028}\u{2029}\u{feff}\u{fffd}\u{ffff}é漢字😀👩‍👩‍👧");
     // The neighbours of the surrogates, and what UTF-16 writes with them.
@@ -22,7 +22,7 @@ pub(super) fn nasty_text() -> String {
     text
 }
 
-pub(super) fn session() -> Session {
+pub(crate) fn session() -> Session {
     Session {
         application: Some("psql".to_owned()),
         client_addr: Some("10.9.0.2:41884".to_owned()),
@@ -37,7 +37,7 @@ pub(super) fn session() -> Session {
     }
 }
 
-pub(super) fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity {
         cgroup: Some("/agents/sync".to_owned()),
         comm: Some("python3".to_owned()),
@@ -85,7 +85,7 @@ pub(crate) fn statement(text: &str) -> Record {
 }
 
 /// One of each block, with nothing left out and every string nasty.
-pub(super) fn everything() -> Vec<Record> {
+pub(crate) fn everything() -> Vec<Record> {
     let nasty = nasty_text();
     let some = || Some(nasty.clone());
 
@@ -310,7 +310,7 @@ fn approval() -> Record {
     record
 }
 
-pub(super) fn gap(cause: &'static str, bytes: Option<u64>) -> Record {
+pub(crate) fn gap(cause: &'static str, bytes: Option<u64>) -> Record {
     let mut record = Record::new(Kind::Gap, TIME_UNIX_NS);
     let block = GapBlock {
         bytes,

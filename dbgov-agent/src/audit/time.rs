@@ -7,21 +7,21 @@ const NS_PER_S: u64 = 1_000_000_000;
 /// Writes moments as `2026-11-22T23:59:59.123456789Z`. Neighbouring records mostly fall into the same second, so its
 /// text is kept and only the nanoseconds are made anew.
 #[derive(Debug)]
-pub(super) struct TimeFormatter {
+pub(crate) struct TimeFormatter {
     second: u64,
     /// `2026-11-22T23:59:59.`
     prefix: String,
 }
 
 impl TimeFormatter {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         TimeFormatter {
             second: 0,
             prefix: prefix(0),
         }
     }
 
-    pub(super) fn write(&mut self, unix_ns: u64, out: &mut Vec<u8>) {
+    pub(crate) fn write(&mut self, unix_ns: u64, out: &mut Vec<u8>) {
         let second = unix_ns / NS_PER_S;
         if second != self.second {
             self.second = second;

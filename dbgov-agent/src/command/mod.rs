@@ -7,6 +7,7 @@ pub mod gate;
 pub mod policy;
 pub mod replay;
 pub mod run;
+pub mod search;
 pub mod status;
 mod table;
 pub mod tag;
