@@ -21,6 +21,7 @@ pub use config::*;
 
 use self::evidence::Unsigned;
 use super::body::{Body, Parts, Renderer};
+use super::durable::Durable;
 use super::line::LineEncoder;
 use super::record::{GapBlock, Kind, Record};
 use super::recover::{self, LINE_BYTES_MAX, OpenError};
@@ -62,6 +63,7 @@ pub struct Journal<S: Storage = Directory> {
     /// The agent_stop is taken.
     is_stopped: bool,
     stats: JournalStats,
+    durable: Durable,
 }
 
 struct Segment<F> {
@@ -146,6 +148,7 @@ impl<S: Storage> Journal<S> {
             last_unix_ns: 0,
             is_stopped: false,
             stats,
+            durable: Durable::default(),
         };
         Ok((journal, recovered.notes))
     }
@@ -158,6 +161,11 @@ impl<S: Storage> Journal<S> {
     /// Gap records that the journal makes itself reach the observer too.
     pub fn set_observer(&mut self, observer: Observer) {
         self.observer = Some(observer);
+    }
+
+    /// How far the journal is safe from a power loss, from the first sync on.
+    pub fn durable(&self) -> Durable {
+        self.durable.clone()
     }
 
     pub fn stats(&self) -> JournalStats {
@@ -522,6 +530,9 @@ impl<S: Storage> Journal<S> {
         }
         self.stats.unsynced_bytes = 0;
         self.unsynced_since = None;
+        // What is in memory only comes after all that is in the file.
+        self.durable
+            .set(self.encoder.last_seq().saturating_sub(self.stats.unflushed));
         Ok(())
     }
 }

@@ -8,6 +8,7 @@
 //! batch      bodies on their way to the journal's thread
 //! line       body -> one line, linked to the line before by its hash
 //! journal    lines -> segment files: batches, rotation, disks that are full or fail; headers and checkpoints
+//! durable    how far it is safe from a power loss
 //! key        what signs and what checks
 //! checkpoint what a signature says
 //! header     the first record of a segment
@@ -35,6 +36,7 @@ mod canonical;
 mod checkpoint;
 mod compress;
 mod compressed;
+mod durable;
 mod header;
 pub mod index;
 pub mod journal;
@@ -67,6 +69,7 @@ pub(crate) mod samples;
 #[cfg(test)]
 mod storage_fake;
 
+pub use durable::Durable;
 pub use journal::{Journal, JournalConfig, JournalStats};
 pub use recover::OpenError;
 pub use writer::JournalHandle;
