@@ -10,7 +10,10 @@
 //! journal    lines -> segment files: batches, rotation, disks that are full or fail
 //! recover    where the journal goes on after a stop, a crash or a power loss
 //! writer     the thread that owns the journal
+//! lines      the lines of one segment, compressed or not
+//! reader     the lines of a journal from a record on, while it is written
 //! tail       the newest lines of a journal, and those to come
+//! view       a line read back, field by field
 //! live       a line as a person wants to read it on a terminal
 //! ```
 
@@ -18,15 +21,18 @@ mod batch;
 mod block;
 mod body;
 pub mod journal;
-mod json;
+pub(crate) mod json;
 pub mod line;
+mod lines;
 pub mod live;
+pub mod reader;
 pub mod record;
 mod recover;
 pub mod segment;
 pub mod storage;
 pub mod tail;
 mod time;
+pub mod view;
 pub mod writer;
 
 #[cfg(test)]

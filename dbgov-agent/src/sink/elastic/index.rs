@@ -7,12 +7,12 @@ const NAME_BYTES_MAX: usize = 255;
 
 /// A name, in which `%Y`, `%m`, `%d`, `%H` stand for the record's time (UTC). A data stream's name has none of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Index {
+pub(super) struct Index {
     pattern: String,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IndexError {
+pub(super) enum IndexError {
     #[error("{0:?} is no name of an index: {1}")]
     Name(String, &'static str),
     #[error("%{0} stands for nothing here: use %Y, %m, %d or %H")]
@@ -20,7 +20,7 @@ pub enum IndexError {
 }
 
 impl Index {
-    pub fn new(pattern: &str) -> Result<Self, IndexError> {
+    pub(super) fn new(pattern: &str) -> Result<Self, IndexError> {
         let wrong = |why| Err(IndexError::Name(pattern.to_owned(), why));
         let mut chars = pattern.chars();
         while let Some(c) = chars.next() {

@@ -2,6 +2,7 @@
 //! created under its own id: what is there already is not written again.
 //!
 //! ```text
+//! config     its keys
 //! index      the index a record goes to
 //! reply      answers to single records -> what to do
 //! ```
@@ -36,23 +37,21 @@ pub struct Elastic {
 
 #[derive(Debug)]
 struct Bulk {
-    client: Client,
-    url: Url,
+    connection: Connection,
+    pipeline: Option<String>,
     index: Index,
 }
 
 impl Elastic {
-    /// `pipeline`: an ingest pipeline that the records go through.
-    pub fn new(client: Client, index: Index, pipeline: Option<&str>) -> Self {
-        let mut url = client.below("_bulk");
-        url.query_pairs_mut().append_pair(FILTER.0, FILTER.1);
-        if let Some(pipeline) = pipeline {
-            url.query_pairs_mut().append_pair("pipeline", pipeline);
-        }
-        Elastic {
-            bulk: Bulk { client, url, index },
+    pub fn new(config: ElasticConfig) -> Result<Self, ConnectError> {
+        Ok(Elastic {
+            bulk: Bulk {
+                connection: Connection::new(config.http)?,
+                pipeline: config.pipeline,
+                index: config.index,
+            },
             progress: Progress::default(),
-        }
+        })
     }
 
     /// Records that were there already.
@@ -69,16 +68,31 @@ impl Deliver for Elastic {
 
 impl parts::Send for Bulk {
     async fn send(&mut self, items: &[&Item]) -> Answer {
-        let bytes_max = REPLY_BYTES_MAX + items.len() * REPLY_BYTES_PER_RECORD;
-        let reply = self.client.post(
-            self.url.clone(),
+        let answer = self.post(items).await;
+        self.connection.heed(answer)
+    }
+}
+
+impl Bulk {
+    async fn post(&mut self, items: &[&Item]) -> Answer {
+        let client = match self.connection.ready() {
+            Ok(client) => client,
+            Err(answer) => return answer,
+        };
+        let mut url = client.below("_bulk");
+        url.query_pairs_mut().append_pair(FILTER.0, FILTER.1);
+        if let Some(pipeline) = &self.pipeline {
+            url.query_pairs_mut().append_pair("pipeline", pipeline);
+        }
+        let reply = client.post(
+            url,
             "application/x-ndjson",
             body(&self.index, items),
             HeaderMap::new(),
-            bytes_max,
+            REPLY_BYTES_MAX + items.len() * REPLY_BYTES_PER_RECORD,
         );
         match reply.await {
-            Ok(reply) => reply::answer(&self.client, &reply, items.len()),
+            Ok(reply) => reply::answer(&client, &reply, items.len()),
             Err(what) => Answer::later(what),
         }
     }

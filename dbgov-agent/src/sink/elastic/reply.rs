@@ -132,17 +132,10 @@ mod tests {
     use reqwest::StatusCode;
 
     use super::*;
-    use crate::sink::http::Settings;
+    use crate::sink::http::test_client;
 
     fn answer_to(status: u16, body: &str, records: usize) -> Answer {
-        let client = Client::new(Settings {
-            url: "http://es:9200".parse().unwrap(),
-            tls: None,
-            proxy: None,
-            gzip: false,
-            headers: Vec::new(),
-        })
-        .unwrap();
+        let client = test_client("http://es:9200");
         let reply = Reply {
             status: StatusCode::from_u16(status).unwrap(),
             retry_after: None,

@@ -1,5 +1,7 @@
 //! Any HTTP endpoint: records as JSON lines or as one JSON array, signed if wanted.
 
+mod config;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, Mac};
@@ -8,7 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sha2::Sha256;
 
-use super::http::{Client, answer, client::REPLY_BYTES_MAX};
+pub use self::config::WebhookConfig;
+use super::Format;
+use super::config::Secret;
+use super::http::{Connection, answer, client::REPLY_BYTES_MAX, config::ConnectError};
 use super::parts::{self, Answer};
 use super::progress::Progress;
 use super::{Deliver, DeliverError, Item};
@@ -28,9 +33,9 @@ pub enum Framing {
 /// `t=<Unix seconds>,v1=<hex HMAC-SHA-256 of "<t>.<body>">`, the body as it is before compression. A receiver that also
 /// looks at `t` is not fooled by a repetition.
 #[derive(Debug)]
-pub struct Signature {
-    pub header: HeaderName,
-    pub key: SecretString,
+struct Signature {
+    header: HeaderName,
+    key: Secret,
 }
 
 #[derive(Debug)]
@@ -41,24 +46,34 @@ pub struct Webhook {
 
 #[derive(Debug)]
 struct Poster {
-    client: Client,
+    connection: Connection,
     framing: Framing,
-    json: bool,
+    content_type: &'static str,
     signature: Option<Signature>,
 }
 
 impl Webhook {
-    /// `json`: whether each record is a JSON value.
-    pub fn new(client: Client, framing: Framing, json: bool, signature: Option<Signature>) -> Self {
-        Webhook {
+    pub fn new(config: WebhookConfig, format: Format) -> Result<Self, ConnectError> {
+        let is_json = !matches!(format, Format::Cef | Format::Leef);
+        let content_type = match (config.framing, is_json) {
+            (Framing::Lines, true) => "application/x-ndjson",
+            (Framing::Lines, false) => "text/plain; charset=utf-8",
+            (Framing::Array, _) => "application/json",
+        };
+        if let Some((_, key)) = &config.signature {
+            key.read()?;
+        }
+        Ok(Webhook {
             poster: Poster {
-                client,
-                framing,
-                json,
-                signature,
+                connection: Connection::new(config.http)?,
+                framing: config.framing,
+                content_type,
+                signature: config
+                    .signature
+                    .map(|(header, key)| Signature { header, key }),
             },
             progress: Progress::default(),
-        }
+        })
     }
 }
 
@@ -70,39 +85,44 @@ impl Deliver for Webhook {
 
 impl parts::Send for Poster {
     async fn send(&mut self, items: &[&Item]) -> Answer {
-        let body = body(self.framing, items);
-        let content_type = match (self.framing, self.json) {
-            (Framing::Lines, true) => "application/x-ndjson",
-            (Framing::Lines, false) => "text/plain; charset=utf-8",
-            (Framing::Array, _) => "application/json",
+        let answer = self.post(items).await;
+        self.connection.heed(answer)
+    }
+}
+
+impl Poster {
+    async fn post(&mut self, items: &[&Item]) -> Answer {
+        let client = match self.connection.ready() {
+            Ok(client) => client,
+            Err(answer) => return answer,
         };
+        let body = body(self.framing, items);
         let mut headers = HeaderMap::new();
         if let Some(signature) = &self.signature {
-            match signature.of(&body, unix_seconds()) {
+            let key = match signature.key.read() {
+                Ok(key) => key,
+                Err(error) => return Answer::misconfigured(error.to_string()),
+            };
+            match signed(&key, &body, unix_seconds()) {
                 Some(value) => headers.insert(signature.header.clone(), value),
-                None => return Answer::misconfigured("the key cannot sign"),
+                None => return Answer::misconfigured("signature_secret cannot sign"),
             };
         }
-        let url = self.client.url().clone();
-        let reply = self
-            .client
-            .post(url, content_type, body, headers, REPLY_BYTES_MAX);
+        let url = client.url().clone();
+        let reply = client.post(url, self.content_type, body, headers, REPLY_BYTES_MAX);
         match reply.await {
-            Ok(reply) => answer::by_status(&self.client, &reply),
+            Ok(reply) => answer::by_status(&client, &reply),
             Err(what) => Answer::later(what),
         }
     }
 }
 
-impl Signature {
-    fn of(&self, body: &[u8], unix_seconds: u64) -> Option<HeaderValue> {
-        let key = self.key.expose_secret().as_bytes();
-        let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-        mac.update(format!("{unix_seconds}.").as_bytes());
-        mac.update(body);
-        let sum = hex::encode(mac.finalize().into_bytes());
-        HeaderValue::from_str(&format!("t={unix_seconds},v1={sum}")).ok()
-    }
+fn signed(key: &SecretString, body: &[u8], unix_seconds: u64) -> Option<HeaderValue> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes()).ok()?;
+    mac.update(format!("{unix_seconds}.").as_bytes());
+    mac.update(body);
+    let sum = hex::encode(mac.finalize().into_bytes());
+    HeaderValue::from_str(&format!("t={unix_seconds},v1={sum}")).ok()
 }
 
 fn unix_seconds() -> u64 {
@@ -153,14 +173,9 @@ mod tests {
 
     #[test]
     fn a_signature_is_that_of_the_time_and_the_body() {
-        let signature = Signature {
-            header: HeaderName::from_static("x-signature"),
-            key: "key".into(),
-        };
         // printf '1700000000.The quick brown fox' | openssl dgst -sha256 -hmac key
-        let value = signature.of(b"The quick brown fox", 1_700_000_000).unwrap();
+        let value = signed(&"key".into(), b"The quick brown fox", 1_700_000_000).unwrap();
         assert_eq!(value.to_str().unwrap(), SIGNED);
-        assert!(!format!("{signature:?}").contains("\"key\""));
     }
 
     const SIGNED: &str =

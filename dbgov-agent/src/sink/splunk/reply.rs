@@ -113,17 +113,10 @@ mod tests {
 
     use super::*;
     use crate::sink::MISCONFIGURED_RETRY;
-    use crate::sink::http::Settings;
+    use crate::sink::http::test_client;
 
     fn client() -> Client {
-        Client::new(Settings {
-            url: "http://splunk:8088".parse().unwrap(),
-            tls: None,
-            proxy: None,
-            gzip: false,
-            headers: Vec::new(),
-        })
-        .unwrap()
+        test_client("http://splunk:8088")
     }
 
     fn reply(status: u16, body: &str) -> Reply {

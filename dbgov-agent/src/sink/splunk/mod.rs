@@ -2,10 +2,12 @@
 //! Indexer Acknowledgment").
 //!
 //! ```text
+//! config     its keys
 //! event      record -> event envelope
 //! reply      HEC's own codes -> what to do
 //! ```
 
+mod config;
 mod event;
 mod reply;
 
@@ -13,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-pub use self::event::Envelope;
+pub use self::config::SplunkConfig;
+use self::event::Envelope;
 use self::reply::{AckReply, Posted};
-use super::http::{Client, Reply, client::REPLY_BYTES_MAX};
+use super::http::{Client, Connection, Reply, client::REPLY_BYTES_MAX, config::ConnectError};
 use super::parts::{self, Answer};
 use super::progress::Progress;
 use super::{Deliver, DeliverError, Item};
@@ -24,28 +27,20 @@ use super::{Deliver, DeliverError, Item};
 /// written (and copied) what it took, which takes seconds; it wants not to be asked more often than that.
 const POLL_MIN: Duration = Duration::from_millis(100);
 const POLL_MAX: Duration = Duration::from_secs(5);
-/// An indexer that has said nothing for so long has lost the events, or what it knew of them (it forgets at a restart).
-pub const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(300);
 
 const CHANNEL: HeaderName = HeaderName::from_static("x-splunk-request-channel");
 
 #[derive(Debug)]
-pub struct Settings {
-    pub envelope: Envelope,
-    /// None: what the collector has taken counts as delivered, though it may only be in its memory.
-    pub acknowledge: Option<Duration>,
-}
-
-#[derive(Debug)]
-pub struct Hec {
+pub struct Splunk {
     collector: Collector,
     progress: Progress,
 }
 
 #[derive(Debug)]
 struct Collector {
-    client: Client,
-    settings: Settings,
+    connection: Connection,
+    envelope: Envelope,
+    acknowledge: Option<Duration>,
     /// Names this sink to the collector: acknowledgements are numbered by channel.
     channel: HeaderValue,
     /// The token is known to be one with acknowledgement.
@@ -62,26 +57,33 @@ struct Pending {
     since: Instant,
 }
 
-impl Hec {
-    pub fn new(client: Client, settings: Settings) -> Self {
+impl Splunk {
+    /// `host`: of the events.
+    pub fn new(config: SplunkConfig, host: &str) -> Result<Self, ConnectError> {
         let channel = uuid::Uuid::now_v7().to_string();
         // A UUID's text is a header's value.
         let channel =
             HeaderValue::from_str(&channel).unwrap_or_else(|_| HeaderValue::from_static("dbgov"));
-        Hec {
+        Ok(Splunk {
             collector: Collector {
-                client,
-                settings,
+                connection: Connection::new(config.http)?,
+                envelope: Envelope {
+                    host: host.to_owned(),
+                    source: config.source,
+                    sourcetype: config.sourcetype,
+                    index: config.index,
+                },
+                acknowledge: config.acknowledge,
                 channel,
                 checked: false,
                 pending: None,
             },
             progress: Progress::default(),
-        }
+        })
     }
 }
 
-impl Deliver for Hec {
+impl Deliver for Splunk {
     async fn deliver(&mut self, batch: &[Item]) -> Result<(), DeliverError> {
         parts::deliver(&mut self.progress, batch, &mut self.collector).await
     }
@@ -89,22 +91,32 @@ impl Deliver for Hec {
 
 impl parts::Send for Collector {
     async fn send(&mut self, items: &[&Item]) -> Answer {
+        let answer = match self.connection.ready() {
+            Ok(client) => self.hand_over(&client, items).await,
+            Err(answer) => answer,
+        };
+        self.connection.heed(answer)
+    }
+}
+
+impl Collector {
+    async fn hand_over(&mut self, client: &Client, items: &[&Item]) -> Answer {
         let (Some(first), Some(last)) = (items.first(), items.last()) else {
             return Answer::Taken;
         };
         let ends = (first.id.clone(), last.id.clone());
-        let Some(timeout) = self.settings.acknowledge else {
-            return match self.post(items).await {
+        let Some(timeout) = self.acknowledge else {
+            return match self.post(client, items).await {
                 Ok(_) => Answer::Taken,
                 Err(answer) => answer,
             };
         };
         if self.pending.as_ref().is_none_or(|of| of.ends != ends) {
             self.pending = None;
-            if let Err(answer) = self.check().await {
+            if let Err(answer) = self.check(client).await {
                 return answer;
             }
-            match self.post(items).await {
+            match self.post(client, items).await {
                 Ok(Some(ack_id)) => {
                     let since = Instant::now();
                     self.pending = Some(Pending {
@@ -115,22 +127,20 @@ impl parts::Send for Collector {
                 }
                 Ok(None) => {
                     self.checked = false;
-                    return Answer::misconfigured(reply::no_acknowledgement(&self.client));
+                    return Answer::misconfigured(reply::no_acknowledgement(client));
                 }
                 Err(answer) => return answer,
             }
         }
-        self.acknowledged(timeout).await
+        self.acknowledged(client, timeout).await
     }
-}
 
-impl Collector {
     /// Asks for an acknowledgement before anything is sent: a token without them would take each batch again and again.
-    async fn check(&mut self) -> Result<(), Answer> {
+    async fn check(&mut self, client: &Client) -> Result<(), Answer> {
         if self.checked {
             return Ok(());
         }
-        match self.ask(0).await? {
+        match self.ask(client, 0).await? {
             AckReply::Known(_) => {
                 self.checked = true;
                 Ok(())
@@ -140,10 +150,10 @@ impl Collector {
     }
 
     /// The number the acknowledgement will have, where there will be one.
-    async fn post(&mut self, items: &[&Item]) -> Result<Option<u64>, Answer> {
-        let body = self.settings.envelope.body(items);
-        let reply = self.call("services/collector/event", body).await?;
-        match reply::posted(&self.client, &reply) {
+    async fn post(&mut self, client: &Client, items: &[&Item]) -> Result<Option<u64>, Answer> {
+        let body = self.envelope.body(items);
+        let reply = self.call(client, "services/collector/event", body).await?;
+        match reply::posted(client, &reply) {
             Posted::Taken { ack_id } => Ok(ack_id),
             Posted::Not(answer) => {
                 self.checked = false;
@@ -152,11 +162,11 @@ impl Collector {
         }
     }
 
-    async fn acknowledged(&mut self, timeout: Duration) -> Answer {
+    async fn acknowledged(&mut self, client: &Client, timeout: Duration) -> Answer {
         let mut wait = POLL_MIN;
         while let Some(pending) = &self.pending {
             let (ack_id, since) = (pending.ack_id, pending.since);
-            match self.ask(ack_id).await {
+            match self.ask(client, ack_id).await {
                 Ok(AckReply::Known(true)) => {
                     self.pending = None;
                     return Answer::Taken;
@@ -176,7 +186,7 @@ impl Collector {
                 return Answer::Later {
                     what: format!(
                         "{} did not acknowledge within {} s: sending again",
-                        self.client.host(),
+                        client.host(),
                         timeout.as_secs()
                     ),
                     after: Some(Duration::ZERO),
@@ -188,17 +198,17 @@ impl Collector {
         Answer::Taken
     }
 
-    async fn ask(&mut self, ack_id: u64) -> Result<AckReply, Answer> {
+    async fn ask(&self, client: &Client, ack_id: u64) -> Result<AckReply, Answer> {
         let body = format!(r#"{{"acks":[{ack_id}]}}"#).into_bytes();
-        let reply = self.call("services/collector/ack", body).await?;
-        Ok(reply::ack(&self.client, &reply, ack_id))
+        let reply = self.call(client, "services/collector/ack", body).await?;
+        Ok(reply::ack(client, &reply, ack_id))
     }
 
-    async fn call(&self, path: &str, body: Vec<u8>) -> Result<Reply, Answer> {
+    async fn call(&self, client: &Client, path: &str, body: Vec<u8>) -> Result<Reply, Answer> {
         let mut headers = HeaderMap::new();
         headers.insert(CHANNEL, self.channel.clone());
-        let url = self.client.below(path);
-        self.client
+        let url = client.below(path);
+        client
             .post(url, "application/json", body, headers, REPLY_BYTES_MAX)
             .await
             .map_err(Answer::later)

@@ -7,12 +7,12 @@ use crate::sink::Item;
 
 /// What stands around each event.
 #[derive(Debug, Clone)]
-pub struct Envelope {
-    pub host: String,
-    pub source: String,
-    pub sourcetype: String,
+pub(super) struct Envelope {
+    pub(super) host: String,
+    pub(super) source: String,
+    pub(super) sourcetype: String,
     /// None: that of the token.
-    pub index: Option<String>,
+    pub(super) index: Option<String>,
 }
 
 #[derive(Serialize)]
