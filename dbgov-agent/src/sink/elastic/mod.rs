@@ -7,16 +7,16 @@
 //! reply      answers to single records -> what to do
 //! ```
 
+mod config;
 mod index;
 mod reply;
 
-pub use self::index::{Index, IndexError};
-
-use reqwest::Url;
 use reqwest::header::HeaderMap;
 use serde::Serialize;
 
-use super::http::{Client, client::REPLY_BYTES_MAX};
+pub use self::config::ElasticConfig;
+use self::index::Index;
+use super::http::{Connection, client::REPLY_BYTES_MAX, config::ConnectError};
 use super::parts::{self, Answer};
 use super::progress::Progress;
 use super::{Deliver, DeliverError, Item};

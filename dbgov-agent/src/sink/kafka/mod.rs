@@ -124,7 +124,9 @@ impl Kafka {
                 Ok(()) => self.handed_over[place] = true,
                 Err((error, _)) => match error.rdkafka_error_code() {
                     Some(RDKafkaErrorCode::QueueFull) => return Ok(false),
-                    Some(RDKafkaErrorCode::MessageSizeTooLarge) => self.refuse(place, &error),
+                    Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                        refuse(&mut self.progress, place, &error);
+                    }
                     _ => return Err(DeliverError::retry(format!("librdkafka: {error}"))),
                 },
             }
@@ -139,11 +141,6 @@ impl Kafka {
         }
         let waits = |(other, handed): (usize, &bool)| *handed && self.progress.is_open(other);
         !self.handed_over.iter().enumerate().any(waits)
-    }
-
-    fn refuse(&mut self, place: usize, error: &dyn std::fmt::Display) {
-        self.progress
-            .refused(place, format!("{error} (message.max.bytes)"));
     }
 
     /// Takes in what librdkafka has told.
@@ -171,7 +168,7 @@ impl Kafka {
             *handed = false;
         }
         match self.alone.contains(&place) {
-            true => self.refuse(place, &code),
+            true => refuse(&mut self.progress, place, &code),
             false => self.alone.push(place),
         }
     }
@@ -225,6 +222,10 @@ impl Deliver for Kafka {
         }
         self.progress.outcome(batch)
     }
+}
+
+fn refuse(progress: &mut Progress, place: usize, error: &dyn std::fmt::Display) {
+    progress.refused(place, format!("{error} (message.max.bytes)"));
 }
 
 fn headers(item: &Item) -> OwnedHeaders {
