@@ -8,6 +8,7 @@
 //! batch      bodies on their way to the journal's thread
 //! line       body -> one line, linked to the line before by its hash
 //! journal    lines -> segment files: batches, rotation, disks that are full or fail
+//! durable    how far it is safe from a power loss
 //! recover    where the journal goes on after a stop, a crash or a power loss
 //! writer     the thread that owns the journal
 //! lines      the lines of one segment, compressed or not
@@ -20,6 +21,7 @@
 mod batch;
 mod block;
 mod body;
+mod durable;
 pub mod journal;
 pub(crate) mod json;
 pub mod line;
@@ -44,6 +46,7 @@ pub(crate) mod samples;
 #[cfg(test)]
 mod storage_fake;
 
+pub use durable::Durable;
 pub use journal::{Journal, JournalConfig, JournalStats};
 pub use recover::OpenError;
 pub use writer::JournalHandle;

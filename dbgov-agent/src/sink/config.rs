@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use self::filter::Filter;
+pub use self::filter::{Filter, Traits};
 pub use self::secret::{Secret, SecretError};
 pub(crate) use self::section::{Mistake, Section, may_show_secret};
 use super::Format;

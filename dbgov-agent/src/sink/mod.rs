@@ -5,6 +5,11 @@
 //! config     [[sink]]: what every sink has, and the keys of its kind
 //! tls        to the receiver, by whatever protocol
 //! encode     a record as the receiver wants it: native, OCSF, ECS, CEF, LEEF
+//! source     journal -> batches
+//! cursor     how far the receiver has everything, on disk
+//! run        the loop of one sink: batches, retries, confirmations
+//! refused    what a receiver will never take, on disk
+//! sinks      all of them: their threads, their end, their status
 //! deliver    what every kind of sink can do: hand over a batch, or say why not
 //! progress   what became of each record of a batch, kept while it is tried again
 //! parts      a batch as one request, or as several
@@ -20,9 +25,9 @@
 //! nats       ... NATS JetStream
 //! ```
 
-use std::time::Duration;
-
+mod backoff;
 pub mod config;
+mod cursor;
 pub mod deliver;
 pub mod elastic;
 pub mod encode;
@@ -31,21 +36,31 @@ pub mod http;
 pub mod kafka;
 pub mod nats;
 pub mod otlp;
-pub mod parts;
-pub mod progress;
+mod parts;
+mod progress;
+mod refused;
+mod run;
+mod sinks;
+mod source;
 pub mod splunk;
+pub mod status;
 pub mod stdout;
+mod stop;
 pub mod syslog;
 pub mod tls;
 pub mod webhook;
 
 #[cfg(test)]
-pub(crate) mod test_items;
+mod test_items;
+
+use std::time::Duration;
 
 pub use config::SinkConfig;
 pub use deliver::{Deliver, DeliverError, Item};
 pub use encode::Format;
+pub use sinks::{Boards, SinkError, Sinks, check};
+pub use status::SinkStatus;
 
 /// How long a sink waits where only a person can mend what is wrong (a token, an index, a topic): often enough to go on
 /// soon after, seldom enough not to look like an attack.
-pub const MISCONFIGURED_RETRY: Duration = Duration::from_secs(60);
+const MISCONFIGURED_RETRY: Duration = Duration::from_secs(60);

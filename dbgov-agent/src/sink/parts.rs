@@ -53,12 +53,12 @@ impl Answer {
 }
 
 /// Sends requests.
-pub trait Send {
+pub(super) trait Send {
     fn send(&mut self, items: &[&Item]) -> impl Future<Output = Answer>;
 }
 
 /// Sends what is open of `batch`, in order, in as few requests as the receiver lets.
-pub async fn deliver(
+pub(super) async fn deliver(
     progress: &mut Progress,
     batch: &[Item],
     sender: &mut impl Send,

@@ -11,19 +11,19 @@ enum State {
 }
 
 #[derive(Debug, Default)]
-pub struct Progress {
+pub(super) struct Progress {
     /// `id` of the first and the last record: names the batch.
     ends: Option<(Box<str>, Box<str>)>,
     states: Vec<State>,
     /// Why the first of the refused was refused.
     why: Option<String>,
     /// Records the receiver had already, by its own word, since the sink was made.
-    pub known: u64,
+    pub(super) known: u64,
 }
 
 impl Progress {
     /// Goes on with `batch`. True where it is another one than the last time.
-    pub fn begin(&mut self, batch: &[Item]) -> bool {
+    pub(super) fn begin(&mut self, batch: &[Item]) -> bool {
         let ends = match (batch.first(), batch.last()) {
             (Some(first), Some(last)) => Some((first.id.clone(), last.id.clone())),
             _ => None,
@@ -39,26 +39,26 @@ impl Progress {
     }
 
     /// Places in the batch of what is neither taken nor refused, in order.
-    pub fn open(&self) -> Vec<usize> {
+    pub(super) fn open(&self) -> Vec<usize> {
         let open = |(place, state): (usize, &State)| (*state == State::Open).then_some(place);
         self.states.iter().enumerate().filter_map(open).collect()
     }
 
-    pub fn is_open(&self, place: usize) -> bool {
+    pub(super) fn is_open(&self, place: usize) -> bool {
         self.states.get(place) == Some(&State::Open)
     }
 
-    pub fn taken(&mut self, place: usize) {
+    pub(super) fn taken(&mut self, place: usize) {
         self.set(place, State::Taken);
     }
 
-    pub fn refused(&mut self, place: usize, why: impl Into<String>) {
+    pub(super) fn refused(&mut self, place: usize, why: impl Into<String>) {
         self.set(place, State::Refused);
         self.why.get_or_insert_with(|| why.into());
     }
 
     /// To be sent once more.
-    pub fn reopen(&mut self, place: usize) {
+    pub(super) fn reopen(&mut self, place: usize) {
         self.set(place, State::Open);
     }
 
@@ -72,7 +72,7 @@ impl Progress {
     ///
     /// A receiver that takes none of several records does not object to a record but to all that this sink sends (the
     /// wrong index, another format): then the records stay here and the batch is tried again.
-    pub fn outcome(&mut self, batch: &[Item]) -> Result<(), DeliverError> {
+    pub(super) fn outcome(&mut self, batch: &[Item]) -> Result<(), DeliverError> {
         let refused = |(place, state): (usize, &State)| (*state == State::Refused).then_some(place);
         let places: Vec<usize> = self.states.iter().enumerate().filter_map(refused).collect();
         if places.is_empty() {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::index::Index;
+use crate::sink::Format;
 use crate::sink::config::Secret;
 use crate::sink::http::config::{Auth, HttpConfig, Keys};
 use crate::sink::tls::TlsConfig;
@@ -61,6 +62,14 @@ impl TryFrom<Written> for ElasticConfig {
 }
 
 impl ElasticConfig {
+    /// What can be seen without the receiver.
+    pub fn check(&self, format: Format) -> Result<(), String> {
+        if !format.is_json() {
+            return Err("Elasticsearch takes only formats that are JSON".to_owned());
+        }
+        self.http.check().map_err(|error| error.to_string())
+    }
+
     pub fn for_each_path(&mut self, visit: &mut dyn FnMut(&mut PathBuf)) {
         self.http.for_each_path(visit);
     }

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub use self::config::ElasticConfig;
 use self::index::Index;
-use super::http::{Connection, client::REPLY_BYTES_MAX, config::ConnectError};
+use super::http::{Connection, client::REPLY_BYTES_MAX};
 use super::parts::{self, Answer};
 use super::progress::Progress;
 use super::{Deliver, DeliverError, Item};
@@ -43,15 +43,15 @@ struct Bulk {
 }
 
 impl Elastic {
-    pub fn new(config: ElasticConfig) -> Result<Self, ConnectError> {
-        Ok(Elastic {
+    pub fn new(config: &ElasticConfig) -> Self {
+        Elastic {
             bulk: Bulk {
-                connection: Connection::new(config.http)?,
-                pipeline: config.pipeline,
-                index: config.index,
+                connection: Connection::new(&config.http),
+                pipeline: config.pipeline.clone(),
+                index: config.index.clone(),
             },
             progress: Progress::default(),
-        })
+        }
     }
 
     /// Records that were there already.

@@ -8,7 +8,7 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::client::Settings;
+use super::client::{Client, Settings};
 use crate::sink::config::{Secret, SecretError};
 use crate::sink::tls::{TlsConfig, TlsError};
 
@@ -137,6 +137,12 @@ impl HttpConfig {
             headers.push((AUTHORIZATION, auth.header()?));
         }
         Ok(headers)
+    }
+
+    /// Whether what it names is there.
+    pub fn check(&self) -> Result<(), ConnectError> {
+        Client::new(self.settings()?)?;
+        Ok(())
     }
 
     /// Reads certificates and secrets as they are now.

@@ -14,13 +14,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// An unreadable file is an error here already, at the start of the agent.
-    pub fn new(config: HttpConfig) -> Result<Self, ConnectError> {
-        let client = Client::new(config.settings()?)?;
-        Ok(Connection {
-            config,
-            client: Some(Arc::new(client)),
-        })
+    pub fn new(config: &HttpConfig) -> Self {
+        Connection {
+            config: config.clone(),
+            client: None,
+        }
     }
 
     fn client(&mut self) -> Result<Arc<Client>, ConnectError> {

@@ -163,6 +163,14 @@ impl TryFrom<Written> for KafkaConfig {
 }
 
 impl KafkaConfig {
+    /// What can be seen without a broker.
+    pub fn check(&self) -> Result<(), String> {
+        let config = properties::client_config(self).map_err(|error| error.to_string())?;
+        // librdkafka names the property that is wrong.
+        let checked = config.create_native_config();
+        checked.map(drop).map_err(|error| error.to_string())
+    }
+
     pub fn for_each_path(&mut self, visit: &mut dyn FnMut(&mut PathBuf)) {
         if let Some(tls) = &mut self.tls {
             tls.for_each_path(visit);

@@ -23,8 +23,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 pub use self::config::KafkaConfig;
-pub use self::properties::SetupError;
-use self::properties::client_config;
+use self::properties::{SetupError, client_config};
 use self::reports::Context;
 use super::progress::Progress;
 use super::{Deliver, DeliverError, Item, MISCONFIGURED_RETRY};
@@ -61,16 +60,15 @@ struct Heard {
 
 impl Kafka {
     /// `node`: the key of records of no session. Threads are made with the first batch.
-    pub fn new(config: KafkaConfig, node: &str) -> Result<Self, SetupError> {
-        client_config(&config)?;
-        Ok(Kafka {
-            config,
+    pub fn new(config: &KafkaConfig, node: &str) -> Self {
+        Kafka {
+            config: config.clone(),
             node: node.to_owned(),
             producer: None,
             progress: Progress::default(),
             handed_over: Vec::new(),
             alone: Vec::new(),
-        })
+        }
     }
 
     fn connect(&mut self) -> Result<(), DeliverError> {

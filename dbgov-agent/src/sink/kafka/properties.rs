@@ -63,7 +63,7 @@ pub(super) fn check(name: &str) -> Result<(), String> {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+pub(super) enum SetupError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error("tls: cannot read {path}: {source}")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::connection;
 use super::subject::Template;
 use crate::sink::config::Secret;
 use crate::sink::tls::TlsConfig;
@@ -160,6 +161,11 @@ impl TryFrom<Written> for NatsConfig {
 }
 
 impl NatsConfig {
+    /// What can be seen without a server.
+    pub fn check(&self) -> Result<(), String> {
+        connection::check(self).map_err(|error| error.to_string())
+    }
+
     pub fn for_each_path(&mut self, visit: &mut dyn FnMut(&mut PathBuf)) {
         if let Some(tls) = &mut self.tls {
             tls.for_each_path(visit);

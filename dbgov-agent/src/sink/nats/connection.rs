@@ -31,7 +31,7 @@ pub(super) struct Connection {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+pub(super) enum SetupError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]

@@ -13,7 +13,6 @@ mod subject;
 mod wave;
 
 use std::error::Error;
-use std::sync::Arc;
 
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
@@ -26,7 +25,7 @@ use super::progress::Progress;
 use super::{Deliver, DeliverError, Item};
 
 pub struct Nats {
-    config: Arc<NatsConfig>,
+    config: NatsConfig,
     node: String,
     connection: Option<Connection>,
     progress: Progress,
@@ -39,15 +38,14 @@ impl std::fmt::Debug for Nats {
 }
 
 impl Nats {
-    /// `node`: of the subjects. What cannot be read now is said now.
-    pub fn new(config: NatsConfig, node: &str) -> Result<Self, connection::SetupError> {
-        connection::check(&config)?;
-        Ok(Nats {
-            config: Arc::new(config),
+    /// `node`: of the subjects.
+    pub fn new(config: &NatsConfig, node: &str) -> Self {
+        Nats {
+            config: config.clone(),
             node: node.to_owned(),
             connection: None,
             progress: Progress::default(),
-        })
+        }
     }
 
     /// Records that the stream had already.

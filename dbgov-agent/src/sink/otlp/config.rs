@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::grpc;
 use crate::sink::config::Secret;
 use crate::sink::http::config::{Auth, ConnectError, HttpConfig, Keys};
 use crate::sink::tls::TlsConfig;
@@ -82,13 +83,21 @@ impl TryFrom<Written> for OtlpConfig {
 }
 
 impl OtlpConfig {
+    /// What can be seen without the receiver.
+    pub fn check(&self) -> Result<(), String> {
+        match self.protocol {
+            Protocol::Grpc => grpc::check(&self.http).map_err(|error| error.to_string()),
+            Protocol::Http => self.http.check().map_err(|error| error.to_string()),
+        }
+    }
+
     pub fn for_each_path(&mut self, visit: &mut dyn FnMut(&mut PathBuf)) {
         self.http.for_each_path(visit);
     }
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+pub(super) enum SetupError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error("tls: cannot read {path}: {source}")]

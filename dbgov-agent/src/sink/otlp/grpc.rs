@@ -41,14 +41,11 @@ impl std::fmt::Debug for Grpc {
 }
 
 impl Grpc {
-    /// What cannot be read now is said now; nothing is connected.
-    pub(super) fn new(config: HttpConfig) -> Result<Self, SetupError> {
-        endpoint(&config)?;
-        metadata(&config)?;
-        Ok(Grpc {
-            config,
+    pub(super) fn new(config: &HttpConfig) -> Self {
+        Grpc {
+            config: config.clone(),
             connected: None,
-        })
+        }
     }
 
     pub(super) async fn send(
@@ -105,6 +102,13 @@ impl Connected {
         }
         text
     }
+}
+
+/// Whether what a connection needs can be read.
+pub(super) fn check(config: &HttpConfig) -> Result<(), SetupError> {
+    endpoint(config)?;
+    metadata(config)?;
+    Ok(())
 }
 
 fn endpoint(config: &HttpConfig) -> Result<Endpoint, SetupError> {

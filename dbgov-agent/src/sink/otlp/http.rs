@@ -6,7 +6,6 @@ use opentelemetry_proto::tonic::collector::logs::v1::{
 use prost::Message;
 use reqwest::header::HeaderMap;
 
-use super::config::SetupError;
 use super::status::{self, RpcStatus};
 use crate::sink::http::client::{Client, REPLY_BYTES_MAX, Reply};
 use crate::sink::http::{Connection, HttpConfig, answer};
@@ -21,10 +20,10 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(config: HttpConfig) -> Result<Self, SetupError> {
-        Ok(Http {
-            connection: Connection::new(config)?,
-        })
+    pub(super) fn new(config: &HttpConfig) -> Self {
+        Http {
+            connection: Connection::new(config),
+        }
     }
 
     pub(super) async fn send(

@@ -18,7 +18,7 @@ mod request;
 mod status;
 mod value;
 
-pub use self::config::{OtlpConfig, SetupError};
+pub use self::config::OtlpConfig;
 use self::config::Protocol;
 use self::grpc::Grpc;
 use self::http::Http;
@@ -47,19 +47,18 @@ enum Transport {
 
 impl Otlp {
     /// `node`: the resource's `host.name`.
-    pub fn new(config: OtlpConfig, format: Format, node: &str) -> Result<Self, SetupError> {
-        let requests = Requests::new(&config, format, node);
+    pub fn new(config: &OtlpConfig, format: Format, node: &str) -> Self {
         let transport = match config.protocol {
-            Protocol::Grpc => Transport::Grpc(Box::new(Grpc::new(config.http)?)),
-            Protocol::Http => Transport::Http(Box::new(Http::new(config.http)?)),
+            Protocol::Grpc => Transport::Grpc(Box::new(Grpc::new(&config.http))),
+            Protocol::Http => Transport::Http(Box::new(Http::new(&config.http))),
         };
-        Ok(Otlp {
+        Otlp {
             sender: Sender {
-                requests,
+                requests: Requests::new(config, format, node),
                 transport,
             },
             progress: Progress::default(),
-        })
+        }
     }
 }
 

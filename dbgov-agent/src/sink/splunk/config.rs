@@ -70,6 +70,11 @@ impl TryFrom<Written> for SplunkConfig {
 }
 
 impl SplunkConfig {
+    /// What can be seen without the receiver.
+    pub fn check(&self) -> Result<(), String> {
+        self.http.check().map_err(|error| error.to_string())
+    }
+
     pub fn for_each_path(&mut self, visit: &mut dyn FnMut(&mut PathBuf)) {
         self.http.for_each_path(visit);
     }

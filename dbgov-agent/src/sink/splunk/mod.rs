@@ -18,7 +18,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use self::config::SplunkConfig;
 use self::event::Envelope;
 use self::reply::{AckReply, Posted};
-use super::http::{Client, Connection, Reply, client::REPLY_BYTES_MAX, config::ConnectError};
+use super::http::{Client, Connection, Reply, client::REPLY_BYTES_MAX};
 use super::parts::{self, Answer};
 use super::progress::Progress;
 use super::{Deliver, DeliverError, Item};
@@ -59,19 +59,19 @@ struct Pending {
 
 impl Splunk {
     /// `host`: of the events.
-    pub fn new(config: SplunkConfig, host: &str) -> Result<Self, ConnectError> {
+    pub fn new(config: &SplunkConfig, host: &str) -> Self {
         let channel = uuid::Uuid::now_v7().to_string();
         // A UUID's text is a header's value.
         let channel =
             HeaderValue::from_str(&channel).unwrap_or_else(|_| HeaderValue::from_static("dbgov"));
-        Ok(Splunk {
+        Splunk {
             collector: Collector {
-                connection: Connection::new(config.http)?,
+                connection: Connection::new(&config.http),
                 envelope: Envelope {
                     host: host.to_owned(),
-                    source: config.source,
-                    sourcetype: config.sourcetype,
-                    index: config.index,
+                    source: config.source.clone(),
+                    sourcetype: config.sourcetype.clone(),
+                    index: config.index.clone(),
                 },
                 acknowledge: config.acknowledge,
                 channel,
@@ -79,7 +79,7 @@ impl Splunk {
                 pending: None,
             },
             progress: Progress::default(),
-        })
+        }
     }
 }
 

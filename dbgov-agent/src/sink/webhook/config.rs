@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use reqwest::header::HeaderName;
 use serde::Deserialize;
 
-use super::Framing;
+use super::{Framing, Signature};
+use crate::sink::Format;
 use crate::sink::config::Secret;
 use crate::sink::http::config::{Auth, HttpConfig, Keys};
 use crate::sink::tls::TlsConfig;
@@ -16,7 +17,7 @@ use crate::sink::tls::TlsConfig;
 pub struct WebhookConfig {
     pub(super) http: HttpConfig,
     pub(super) framing: Framing,
-    pub(super) signature: Option<(HeaderName, Secret)>,
+    pub(super) signature: Option<Signature>,
 }
 
 #[derive(Deserialize)]
@@ -58,15 +59,26 @@ impl TryFrom<Written> for WebhookConfig {
                 auth: written.token.map(|token| Auth::Token("Bearer", token)),
             })?,
             framing: written.framing,
-            signature: written.signature_secret.map(|secret| (header, secret)),
+            signature: written.signature_secret.map(|key| Signature { header, key }),
         })
     }
 }
 
 impl WebhookConfig {
+    /// What can be seen without the receiver.
+    pub fn check(&self, format: Format) -> Result<(), String> {
+        if self.framing == Framing::Array && !format.is_json() {
+            return Err("framing = \"array\" needs a format that is JSON".to_owned());
+        }
+        if let Some(Signature { key, .. }) = &self.signature {
+            key.read().map_err(|error| error.to_string())?;
+        }
+        self.http.check().map_err(|error| error.to_string())
+    }
+
     pub fn for_each_path(&mut self, visit: &mut dyn FnMut(&mut PathBuf)) {
         self.http.for_each_path(visit);
-        if let Some(path) = self.signature.as_mut().and_then(|(_, s)| s.path_mut()) {
+        if let Some(path) = self.signature.as_mut().and_then(|s| s.key.path_mut()) {
             visit(path);
         }
     }

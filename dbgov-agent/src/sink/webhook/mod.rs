@@ -13,7 +13,7 @@ use sha2::Sha256;
 pub use self::config::WebhookConfig;
 use super::Format;
 use super::config::Secret;
-use super::http::{Connection, answer, client::REPLY_BYTES_MAX, config::ConnectError};
+use super::http::{Connection, answer, client::REPLY_BYTES_MAX};
 use super::parts::{self, Answer};
 use super::progress::Progress;
 use super::{Deliver, DeliverError, Item};
@@ -32,7 +32,7 @@ pub enum Framing {
 /// A header that proves that the request is this sink's and that nobody changed it:
 /// `t=<Unix seconds>,v1=<hex HMAC-SHA-256 of "<t>.<body>">`, the body as it is before compression. A receiver that also
 /// looks at `t` is not fooled by a repetition.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Signature {
     header: HeaderName,
     key: Secret,
@@ -53,27 +53,21 @@ struct Poster {
 }
 
 impl Webhook {
-    pub fn new(config: WebhookConfig, format: Format) -> Result<Self, ConnectError> {
-        let is_json = !matches!(format, Format::Cef | Format::Leef);
-        let content_type = match (config.framing, is_json) {
+    pub fn new(config: &WebhookConfig, format: Format) -> Self {
+        let content_type = match (config.framing, format.is_json()) {
             (Framing::Lines, true) => "application/x-ndjson",
             (Framing::Lines, false) => "text/plain; charset=utf-8",
             (Framing::Array, _) => "application/json",
         };
-        if let Some((_, key)) = &config.signature {
-            key.read()?;
-        }
-        Ok(Webhook {
+        Webhook {
             poster: Poster {
-                connection: Connection::new(config.http)?,
+                connection: Connection::new(&config.http),
                 framing: config.framing,
                 content_type,
-                signature: config
-                    .signature
-                    .map(|(header, key)| Signature { header, key }),
+                signature: config.signature.clone(),
             },
             progress: Progress::default(),
-        })
+        }
     }
 }
 
