@@ -15,6 +15,7 @@ def arguments():
     parser.add_argument("--certificate")
     parser.add_argument("--key")
     parser.add_argument("--acknowledge-after", type=float, default=0.0, help="seconds")
+    parser.add_argument("--no-acknowledgement")
     parser.add_argument("--faults", default="{}", help='{"3": {"status": 500}}: what to do with the third request')
     return parser.parse_args()
 
@@ -32,10 +33,12 @@ class Faults:
 
 
 class Log:
-    """One write for each request: what is in the file is there, also when this process is killed."""
+    """What is in the file is there, also when this process is killed; a line that was cut then was not answered for."""
 
     def __init__(self, path):
-        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with open(path, "rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+        self.file = os.open(path, os.O_WRONLY | os.O_APPEND)
         self.lock = threading.Lock()
 
     def write(self, records):

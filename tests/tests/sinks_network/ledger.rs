@@ -4,23 +4,23 @@ use std::collections::{HashMap, HashSet};
 
 /// A record, as the receiver knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    pub seq: u64,
-    pub id: String,
-    pub session: String,
+pub(crate) struct Entry {
+    pub(crate) seq: u64,
+    pub(crate) id: String,
+    pub(crate) session: String,
 }
 
 #[derive(Debug)]
-pub struct Account {
-    pub missing: Vec<u64>,
-    pub duplicates: usize,
+pub(crate) struct Account {
+    pub(crate) missing: Vec<u64>,
+    pub(crate) duplicates: usize,
     /// Records that came for the first time behind a later one of their session.
-    pub disordered: usize,
+    pub(crate) disordered: usize,
     /// What is not in the journal.
-    pub strange: usize,
+    pub(crate) strange: usize,
 }
 
-pub fn account(expected: &[Entry], arrived: &[Entry]) -> Account {
+pub(crate) fn account(expected: &[Entry], arrived: &[Entry]) -> Account {
     let known: HashMap<&str, &Entry> = expected.iter().map(|e| (e.id.as_str(), e)).collect();
     let mut seen = HashSet::new();
     let mut newest: HashMap<&str, u64> = HashMap::new();
@@ -50,7 +50,7 @@ pub fn account(expected: &[Entry], arrived: &[Entry]) -> Account {
 
 impl Account {
     /// Fails where something is missing, strange or out of order; says how often something came twice.
-    pub fn settle(&self, what: &str) {
+    pub(crate) fn settle(&self, what: &str) {
         eprintln!(
             "{what}: {} missing, {} twice, {} out of order",
             self.missing.len(),

@@ -14,31 +14,31 @@ use super::ledger::Entry;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
-pub struct Receiver {
+pub(crate) struct Receiver {
     script: &'static str,
-    pub port: u16,
-    pub log: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) log: PathBuf,
     args: Vec<String>,
 }
 
 /// A receiver that runs; dropped, it is killed.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
 }
 
 /// A port nobody listens on now.
-pub fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.port())
 }
 
 impl Receiver {
-    pub fn http(kind: &str, dir: &Path) -> Result<Self> {
+    pub(crate) fn http(kind: &str, dir: &Path) -> Result<Self> {
         let receiver = Receiver::new("http_receiver.py", dir)?;
         Ok(receiver.arg("--kind", kind))
     }
 
-    pub fn grpc(dir: &Path) -> Result<Self> {
+    pub(crate) fn grpc(dir: &Path) -> Result<Self> {
         Receiver::new("grpc_receiver.py", dir)
     }
 
@@ -53,13 +53,13 @@ impl Receiver {
         })
     }
 
-    pub fn arg(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn arg(mut self, name: &str, value: &str) -> Self {
         self.args.extend([name.to_owned(), value.to_owned()]);
         self
     }
 
     /// What goes wrong, by the number of the request since this start.
-    pub fn start(&self, faults: &str) -> Result<Running> {
+    pub(crate) fn start(&self, faults: &str) -> Result<Running> {
         let python = dbgov_tests::target_dir().join("receivers/venv/bin/python");
         ensure!(
             python.exists(),
@@ -88,7 +88,7 @@ impl Receiver {
         Ok(running)
     }
 
-    pub fn arrived(&self) -> Result<Vec<Entry>> {
+    pub(crate) fn arrived(&self) -> Result<Vec<Entry>> {
         let text = std::fs::read_to_string(&self.log)?;
         let entry = |line: &str| {
             let mut words = line.split(' ');
@@ -104,7 +104,7 @@ impl Receiver {
     }
 
     /// Waits until about so many records have arrived.
-    pub fn wait_for(&self, records: u64) -> Result<()> {
+    pub(crate) fn wait_for(&self, records: u64) -> Result<()> {
         // A line: up to 6 digits, 64 of a hash, a session, two blanks and a newline.
         const LINE_BYTES_MIN: u64 = 80;
         dbgov_tests::wait_for("records arrive", Duration::from_secs(120), || {
@@ -115,13 +115,13 @@ impl Receiver {
 }
 
 impl Running {
-    pub fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         process::stop(&mut self.child, &[(Signal::SIGTERM, PATIENCE)])?;
         Ok(())
     }
 
     /// kill -9
-    pub fn kill(mut self) -> Result<()> {
+    pub(crate) fn kill(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())

@@ -1,11 +1,11 @@
 //! A journal of 100,000 records, and a sink on it.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use dbgov_agent::audit::record::{Kind, Record, Rendered, Session, StatementBlock};
 use dbgov_agent::audit::{Durable, Journal, JournalConfig};
 use dbgov_agent::config::Config;
@@ -15,17 +15,20 @@ use dbgov_tests::scratch::Scratch;
 
 use super::ledger::Entry;
 
-pub const RECORDS: u64 = 100_000;
+pub(crate) const RECORDS: u64 = 100_000;
 /// Sessions they are of, in turn.
 const SESSIONS: u64 = 50;
 /// All of them, with every outage of a test: many times what it takes here.
-const TIMEOUT: Duration = Duration::from_secs(240);
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// The host in the records.
+pub(crate) const NODE: &str = "db1.example";
 /// The name of the sink.
 const NAME: &str = "siem";
 
 /// Everything of one test: the journal, the sink's files, what the receiver keeps.
-pub struct Stand {
+pub(crate) struct Stand {
     scratch: Scratch,
+    expected: Cow<'static, [Entry]>,
 }
 
 /// The records of all tests, written once.
@@ -41,12 +44,21 @@ fn written() -> &'static Written {
 
 fn write() -> Result<Written> {
     let dir = Scratch::new("sinks-journal")?;
-    let (mut journal, _) = Journal::open(JournalConfig::new(dir.path(), "db1.example"))?;
+    let text = |number| format!("UPDATE orders SET state = 'sent' WHERE id = {number}");
+    let entries = journal(dir.path(), (0..RECORDS).map(text))?;
+    ensure!(entries.len() as u64 == RECORDS, "{} records", entries.len());
+    Ok(Written { dir, entries })
+}
+
+/// A journal in `dir` of these statements.
+fn journal(dir: &Path, texts: impl Iterator<Item = String>) -> Result<Vec<Entry>> {
+    let (mut journal, _) = Journal::open(JournalConfig::new(dir, NODE))?;
     let sessions: Vec<_> = (0..SESSIONS).map(session).collect::<Result<_>>()?;
-    for number in 0..RECORDS {
-        let mut record = Record::new(Kind::Statement, 1_795_391_999_000_000_000 + number * 1_000);
-        record.session = Some(sessions[(number % SESSIONS) as usize].clone());
-        record.statement = Some(statement(number));
+    for (number, text) in texts.enumerate() {
+        let time_unix_ns = 1_795_391_999_000_000_000 + number as u64 * 1_000;
+        let mut record = Record::new(Kind::Statement, time_unix_ns);
+        record.session = Some(sessions[number % sessions.len()].clone());
+        record.statement = Some(statement(text));
         journal.append(&record);
         if number % 1_000 == 0 {
             journal.tick(Instant::now());
@@ -54,9 +66,7 @@ fn write() -> Result<Written> {
     }
     let stats = journal.close();
     ensure!(stats.dropped == 0, "{} records were dropped", stats.dropped);
-    let entries = entries(dir.path())?;
-    ensure!(entries.len() as u64 >= RECORDS, "{} records", entries.len());
-    Ok(Written { dir, entries })
+    entries(dir)
 }
 
 fn session(number: u64) -> Result<Rendered<Session>> {
@@ -70,8 +80,7 @@ fn session(number: u64) -> Result<Rendered<Session>> {
     })?)
 }
 
-fn statement(number: u64) -> StatementBlock {
-    let text = format!("UPDATE orders SET state = 'sent' WHERE id = {number}");
+fn statement(text: String) -> StatementBlock {
     StatementBlock {
         bytes: text.len() as u64,
         count: 1,
@@ -134,7 +143,7 @@ fn entries(dir: &Path) -> Result<Vec<Entry>> {
 }
 
 impl Stand {
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let scratch = Scratch::new("sinks")?;
         let audit = scratch.path().join("audit");
         std::fs::create_dir(&audit)?;
@@ -142,16 +151,36 @@ impl Stand {
             let name = segment.file_name().context("a segment has a name")?;
             std::fs::hard_link(&segment, audit.join(name))?;
         }
-        Ok(Stand { scratch })
+        Ok(Stand {
+            scratch,
+            expected: Cow::Borrowed(&written().entries),
+        })
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    /// On a journal of its own.
+    pub(crate) fn with_statements(texts: &[&str]) -> Result<Self> {
+        let scratch = Scratch::new("sinks")?;
+        let audit = scratch.path().join("audit");
+        let expected = journal(&audit, texts.iter().map(ToString::to_string))?;
+        Ok(Stand {
+            scratch,
+            expected: expected.into(),
+        })
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
     /// What has to arrive.
-    pub fn expected(&self) -> &'static [Entry] {
-        &written().entries
+    pub(crate) fn expected(&self) -> &[Entry] {
+        &self.expected
+    }
+
+    /// The sink begins anew.
+    pub(crate) fn forget(&self) -> Result<()> {
+        std::fs::remove_dir_all(self.audit().join("sinks"))?;
+        Ok(())
     }
 
     fn audit(&self) -> PathBuf {
@@ -166,25 +195,25 @@ impl Stand {
 
     /// Delivers the whole journal while `meanwhile` does what it does; what that gives (a receiver) lives until all is
     /// delivered. Returns how the sink was in the end.
-    pub fn deliver<T>(
+    pub(crate) fn deliver<T>(
         &self,
         keys: &str,
         meanwhile: impl FnOnce() -> Result<T>,
     ) -> Result<SinkStatus> {
         let config = self.config(keys)?;
-        let audit = self.audit();
-        let (done, ended) = channel();
+        let last = self.expected().last().map_or(0, |entry| entry.seq);
         let begun = Instant::now();
-        std::thread::spawn(move || {
-            let _ = done.send(Sinks::run_once(&config.sinks, &audit, "db1.example"));
-        });
+        let sinks = Sinks::start(&config.sinks, &self.audit(), NODE, Durable::whole())?;
+        let boards = sinks.boards();
         let _receiver = meanwhile()?;
-        let statuses = match ended.recv_timeout(TIMEOUT) {
-            Ok(statuses) => statuses?,
-            Err(RecvTimeoutError::Timeout) => bail!("not delivered within {TIMEOUT:?}"),
-            Err(RecvTimeoutError::Disconnected) => bail!("the sink panicked"),
-        };
-        let status = statuses.into_iter().next().context("one sink")?;
+        let ended = dbgov_tests::wait_for("all is delivered", TIMEOUT, || {
+            let status = boards.shown().into_iter().next().context("one sink")?;
+            ensure!(status.restarts == 0, "the sink was restarted: {status:?}");
+            Ok((status.delivered_seq == last).then_some(status))
+        });
+        let shown = boards.shown();
+        sinks.stop(Duration::from_secs(1));
+        let status = ended.map_err(|error| anyhow!("{error}; the status is {shown:?}"))?;
         eprintln!(
             "{}: delivered in {:.1} s, {} attempts failed, {} refused",
             status.kind,
@@ -192,19 +221,18 @@ impl Stand {
             status.retries,
             status.refused
         );
-        ensure!(status.restarts == 0, "the sink was restarted: {status:?}");
         Ok(status)
     }
 
     /// Runs the sink until its status is as wanted, then stops it.
-    pub fn until(
+    pub(crate) fn until(
         &self,
         keys: &str,
         what: &str,
         mut wanted: impl FnMut(&SinkStatus) -> bool,
     ) -> Result<SinkStatus> {
         let config = self.config(keys)?;
-        let sinks = Sinks::start(&config.sinks, &self.audit(), "db1.example", Durable::whole())?;
+        let sinks = Sinks::start(&config.sinks, &self.audit(), NODE, Durable::whole())?;
         let boards = sinks.boards();
         let found = dbgov_tests::wait_for(what, Duration::from_secs(20), || {
             let status = boards.shown().into_iter().next();
@@ -216,7 +244,7 @@ impl Stand {
     }
 
     /// Records in the file of what was refused.
-    pub fn refused(&self) -> Result<Vec<String>> {
+    pub(crate) fn refused(&self) -> Result<Vec<String>> {
         let path = self.audit().join(format!("sinks/{NAME}.refused.jsonl"));
         let text = std::fs::read_to_string(&path).context(path.display().to_string())?;
         Ok(text.lines().map(str::to_owned).collect())
