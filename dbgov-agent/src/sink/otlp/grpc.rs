@@ -1,5 +1,6 @@
 //! Requests over gRPC.
 
+use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
@@ -69,7 +70,11 @@ impl Grpc {
             }
             Err(failed) => {
                 let what = connected.describe(&failed, &self.config.host());
-                status::failed(failed.code(), what, failed.details())
+                match failed.source() {
+                    // Not from the collector: the connection broke.
+                    Some(cause) => Answer::later(format!("{what}: {}", chain(cause))),
+                    None => status::failed(failed.code(), what, failed.details()),
+                }
             }
         }
     }
