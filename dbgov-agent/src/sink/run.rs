@@ -400,3 +400,6 @@ impl<'a> Run<'a> {
 fn no_answer(limit: Duration) -> DeliverError {
     DeliverError::retry(format!("no answer within {} ms", limit.as_millis()))
 }
+
+#[cfg(test)]
+mod tests;
