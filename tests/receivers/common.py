@@ -14,6 +14,7 @@ def arguments():
     parser.add_argument("--token", default="")
     parser.add_argument("--certificate")
     parser.add_argument("--key")
+    parser.add_argument("--client-ca", help="clients have to show a certificate of this authority")
     parser.add_argument("--acknowledge-after", type=float, default=0.0, help="seconds")
     parser.add_argument("--no-acknowledgement")
     parser.add_argument("--faults", default="{}", help='{"3": {"status": 500}}: what to do with the third request')

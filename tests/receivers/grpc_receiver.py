@@ -53,8 +53,14 @@ server = grpc.server(
 logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Logs(), server)
 address = f"127.0.0.1:{options.port}"
 if options.certificate:
-    with open(options.certificate, "rb") as certificate, open(options.key, "rb") as key:
-        credentials = grpc.ssl_server_credentials([(key.read(), certificate.read())])
+
+    def content(path):
+        with open(path, "rb") as file:
+            return file.read()
+
+    pairs = [(content(options.key), content(options.certificate))]
+    clients = content(options.client_ca) if options.client_ca else None
+    credentials = grpc.ssl_server_credentials(pairs, clients, clients is not None)
     assert server.add_secure_port(address, credentials)
 else:
     assert server.add_insecure_port(address)

@@ -188,6 +188,9 @@ server = Server(("127.0.0.1", options.port), Handler)
 if options.certificate:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(options.certificate, options.key)
+    if options.client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(options.client_ca)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 print("ready", flush=True)
 server.serve_forever()

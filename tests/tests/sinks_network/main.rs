@@ -12,5 +12,4 @@ mod python;
 mod refusals;
 mod splunk;
 mod stand;
-mod tls;
 mod webhook;

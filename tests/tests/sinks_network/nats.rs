@@ -1,27 +1,18 @@
 //! Against nats-server with JetStream.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use async_nats::jetstream::{self, consumer};
-use dbgov_tests::process::{self, Place};
+use dbgov_tests::receivers::{Daemon, program};
 use futures_util::StreamExt;
-use nix::sys::signal::Signal;
 
 use super::ledger::{Entry, account};
 use super::python::free_port;
 use super::stand::Stand;
 
-/// Debian puts it where only root looks.
-const SERVER: &str = "/usr/sbin/nats-server";
 const STREAM: &str = "AUDIT";
-
-pub(crate) struct Server {
-    child: Child,
-}
 
 /// Where a server is and what it keeps, over its restarts.
 pub(crate) struct Site {
@@ -42,37 +33,17 @@ impl Site {
         Ok(Site { port, config })
     }
 
-    pub(crate) fn start(&self) -> Result<Server> {
-        ensure!(
-            Path::new(SERVER).exists(),
-            "{SERVER} is not there; run: cargo xtask setup --only receivers"
-        );
-        let mut command = Place::default().command(SERVER);
-        command
-            .arg("--config")
-            .arg(&self.config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = process::spawn(command)?;
-        let ready = dbgov_tests::wait_for("nats-server listens", Duration::from_secs(10), || {
+    pub(crate) fn start(&self) -> Result<Daemon> {
+        let mut server = Daemon::new(self.config.with_extension("log"));
+        server.start(&program("nats-server")?, |command| {
+            command.arg("--config").arg(&self.config);
+        })?;
+        dbgov_tests::wait_for("nats-server listens", Duration::from_secs(10), || {
+            ensure!(server.is_running(), "nats-server ended: {}", server.log());
             let stream = std::net::TcpStream::connect(("127.0.0.1", self.port));
-            ensure!(child.try_wait()?.is_none(), "nats-server ended");
             Ok(stream.ok().map(drop))
-        });
-        if let Err(error) = ready {
-            let _ = child.kill();
-            let mut said = String::new();
-            if let Some(mut err) = child.stderr.take() {
-                let _ = err.read_to_string(&mut said);
-            }
-            let _ = child.wait();
-            return Err(error.context(said));
-        }
-        // Nobody reads what it says later: a pipe that is full would stop it.
-        if let Some(mut err) = child.stderr.take() {
-            std::thread::spawn(move || std::io::copy(&mut err, &mut std::io::sink()));
-        }
-        Ok(Server { child })
+        })?;
+        Ok(server)
     }
 
     pub(crate) fn keys(&self) -> String {
@@ -80,26 +51,6 @@ impl Site {
             "type = \"nats\"\nservers = [\"nats://127.0.0.1:{}\"]\nstream = \"{STREAM}\"\ncreate_stream = {{}}",
             self.port
         )
-    }
-}
-
-impl Server {
-    fn stop(mut self) -> Result<()> {
-        process::stop(&mut self.child, &[(Signal::SIGTERM, Duration::from_secs(5))])?;
-        Ok(())
-    }
-
-    fn kill(mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -171,17 +122,16 @@ fn entry(message: &jetstream::Message) -> Result<Entry> {
 fn a_server_that_goes_and_comes_back() -> Result<()> {
     let stand = Stand::new()?;
     let place = Site::new(&stand.path(""), "")?;
-    let first = place.start()?;
-    let server = std::cell::RefCell::new(None);
+    let mut server = place.start()?;
     let status = stand.deliver(&place.keys(), || {
         wait_for(place.port, 30_000)?;
-        first.stop()?;
+        server.stop()?;
         std::thread::sleep(Duration::from_millis(500));
-        let second = place.start()?;
+        server = place.start()?;
         wait_for(place.port, 60_000)?;
-        second.kill()?;
+        server.kill9()?;
         std::thread::sleep(Duration::from_millis(500));
-        server.replace(Some(place.start()?));
+        server = place.start()?;
         Ok(())
     })?;
     let account = account(stand.expected(), &stored(place.port)?);

@@ -60,7 +60,7 @@ impl Receiver {
 
     /// What goes wrong, by the number of the request since this start.
     pub(crate) fn start(&self, faults: &str) -> Result<Running> {
-        let python = dbgov_tests::target_dir().join("receivers/venv/bin/python");
+        let python = dbgov_tests::receivers::python();
         ensure!(
             python.exists(),
             "{} is not there; run: cargo xtask setup --only receivers",

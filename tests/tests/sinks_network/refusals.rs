@@ -3,11 +3,14 @@
 
 use anyhow::Result;
 use dbgov_agent::sink::SinkStatus;
+use dbgov_tests::receivers::{Certificates, Identity};
 
 use super::nats::Site;
 use super::python::Receiver;
 use super::stand::Stand;
-use super::tls::Certificate;
+
+/// What certificates are for.
+const HOST: &str = "localhost";
 
 /// A kind of receiver under TLS: its own start, and the sink's keys but for `tls`.
 struct Kind {
@@ -16,7 +19,7 @@ struct Kind {
     keys: String,
 }
 
-fn kinds(stand: &Stand, certificate: &Certificate) -> Result<Vec<Kind>> {
+fn kinds(stand: &Stand, server: &Identity) -> Result<Vec<Kind>> {
     let mut kinds = Vec::new();
     for (name, keys) in [
         ("splunk", "type = \"splunk\"\ntoken = \"s3cr3t\""),
@@ -35,9 +38,9 @@ fn kinds(stand: &Stand, certificate: &Certificate) -> Result<Vec<Kind>> {
         };
         let receiver = receiver
             .arg("--token", "s3cr3t")
-            .arg("--certificate", certificate.path()?)
-            .arg("--key", certificate.key()?);
-        let keys = format!("{keys}\nurl = \"https://127.0.0.1:{}\"", receiver.port);
+            .arg("--certificate", &server.certificate.display().to_string())
+            .arg("--key", &server.key.display().to_string());
+        let keys = format!("{keys}\nurl = \"https://{HOST}:{}\"", receiver.port);
         kinds.push(Kind {
             name,
             receiver,
@@ -49,8 +52,8 @@ fn kinds(stand: &Stand, certificate: &Certificate) -> Result<Vec<Kind>> {
 
 fn fails_saying(stand: &Stand, keys: &str, words: &str) -> Result<SinkStatus> {
     let status = stand.until(keys, &format!("{words:?} in the status"), |status| {
-        let said = status.last_error.as_deref().unwrap_or_default();
-        said.contains(words)
+        let said = status.last_error.as_deref();
+        said.is_some_and(|said| said.contains(words))
     })?;
     assert_eq!(status.delivered, 0, "{keys}");
     assert_eq!(status.refused, 0, "{keys}");
@@ -58,28 +61,32 @@ fn fails_saying(stand: &Stand, keys: &str, words: &str) -> Result<SinkStatus> {
 }
 
 #[test]
-fn a_certificate_of_somebody_else_or_of_another_time() -> Result<()> {
+fn a_certificate_of_somebody_else_or_for_another_name() -> Result<()> {
     let stand = Stand::with_statements(&["SELECT 1"])?;
-    let dir = stand.path("");
-    let right = Certificate::valid(&dir, "right")?;
-    let other = Certificate::valid(&dir, "other")?;
-    for kind in kinds(&stand, &right)? {
+    let (right, other) = (Certificates::new()?, Certificates::new()?);
+    for kind in kinds(&stand, &right.issue(HOST)?)? {
         let _running = kind.receiver.start("{}")?;
-        let keys = format!("{}\ntls = {{ ca = {:?} }}", kind.keys, other.path()?);
-        fails_saying(&stand, &keys, "certificate")?;
-        assert!(kind.receiver.arrived()?.is_empty(), "{}", kind.name);
+        let with = |ca: &Certificates| format!("{}\ntls = {{ ca = {:?} }}", kind.keys, ca.ca());
+        fails_saying(&stand, &with(&other), "UnknownIssuer")?;
         // The system's authorities have not signed it either.
-        fails_saying(&stand, &kind.keys, "certificate")?;
-        let keys = format!("{}\ntls = {{ ca = {:?} }}", kind.keys, right.path()?);
-        stand.deliver(&keys, || Ok(()))?;
+        fails_saying(&stand, &kind.keys, "UnknownIssuer")?;
+        let renamed = with(&right).replace(HOST, "127.0.0.1");
+        fails_saying(&stand, &renamed, "not valid for name")?;
+        assert!(kind.receiver.arrived()?.is_empty(), "{}", kind.name);
+        stand.deliver(&with(&right), || Ok(()))?;
         assert_eq!(kind.receiver.arrived()?.len(), 1, "{}", kind.name);
         stand.forget()?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_certificate_that_has_expired() -> Result<()> {
     let stand = Stand::with_statements(&["SELECT 1"])?;
-    let expired = Certificate::expired(&stand.path(""), "expired")?;
-    for kind in kinds(&stand, &expired)? {
+    let authority = Certificates::new()?;
+    for kind in kinds(&stand, &authority.issue_expired(HOST)?)? {
         let _running = kind.receiver.start("{}")?;
-        let keys = format!("{}\ntls = {{ ca = {:?} }}", kind.keys, expired.path()?);
+        let keys = format!("{}\ntls = {{ ca = {:?} }}", kind.keys, authority.ca());
         fails_saying(&stand, &keys, "xpired")?;
         assert!(kind.receiver.arrived()?.is_empty(), "{}", kind.name);
     }
@@ -87,21 +94,52 @@ fn a_certificate_of_somebody_else_or_of_another_time() -> Result<()> {
 }
 
 #[test]
+fn a_receiver_that_wants_a_certificate_of_ours() -> Result<()> {
+    let stand = Stand::with_statements(&["SELECT 1"])?;
+    let (authority, other) = (Certificates::new()?, Certificates::new()?);
+    let (own, foreign) = (authority.issue("dbgov")?, other.issue("dbgov")?);
+    for mut kind in kinds(&stand, &authority.issue(HOST)?)? {
+        kind.receiver = kind
+            .receiver
+            .arg("--client-ca", &authority.ca().display().to_string());
+        let _running = kind.receiver.start("{}")?;
+        let with = |client: &Identity| {
+            format!(
+                "{}\ntls = {{ ca = {:?}, certificate = {:?}, key = {:?} }}",
+                kind.keys,
+                authority.ca(),
+                client.certificate,
+                client.key
+            )
+        };
+        let without = format!("{}\ntls = {{ ca = {:?} }}", kind.keys, authority.ca());
+        fails_saying(&stand, &without, "")?;
+        fails_saying(&stand, &with(&foreign), "")?;
+        assert!(kind.receiver.arrived()?.is_empty(), "{}", kind.name);
+        stand.deliver(&with(&own), || Ok(()))?;
+        assert_eq!(kind.receiver.arrived()?.len(), 1, "{}", kind.name);
+        stand.forget()?;
+    }
+    Ok(())
+}
+
+#[test]
 fn nats_under_tls() -> Result<()> {
     let stand = Stand::with_statements(&["SELECT 1"])?;
-    let dir = stand.path("");
-    let right = Certificate::valid(&dir, "right")?;
-    let other = Certificate::valid(&dir, "other")?;
+    let (right, other) = (Certificates::new()?, Certificates::new()?);
+    let server = right.issue(HOST)?;
     let tls = format!(
         "tls {{ cert_file: {:?}, key_file: {:?} }}\n",
-        right.path()?,
-        right.key()?
+        server.certificate, server.key
     );
-    let site = Site::new(&dir, &tls)?;
+    let site = Site::new(&stand.path(""), &tls)?;
     let _server = site.start()?;
-    let keys = |ca: &str| format!("{}\ntls = {{ ca = {ca:?} }}", site.keys());
-    fails_saying(&stand, &keys(other.path()?), "certificate")?;
-    stand.deliver(&keys(right.path()?), || Ok(()))?;
+    let plain = site.keys().replace("127.0.0.1", HOST);
+    let keys = |ca: &Certificates| format!("{plain}\ntls = {{ ca = {:?} }}", ca.ca());
+    fails_saying(&stand, &keys(&other), "UnknownIssuer")?;
+    let renamed = keys(&right).replace(HOST, "127.0.0.1");
+    fails_saying(&stand, &renamed, "not valid for name")?;
+    stand.deliver(&keys(&right), || Ok(()))?;
     Ok(())
 }
 
