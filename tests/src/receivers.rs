@@ -34,6 +34,11 @@ pub fn program(name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("{name} is missing: cargo xtask setup --only receivers"))
 }
 
+/// Python with the protocol package of OpenTelemetry, which the receivers in `tests/receivers` need.
+pub fn python() -> PathBuf {
+    directory().join("venv/bin/python")
+}
+
 /// A daemon in the foreground, its output in a file; ended with its owner.
 #[derive(Debug)]
 pub struct Daemon {

@@ -13,9 +13,15 @@ pub use self::filter::{Filter, Traits};
 pub use self::secret::{Secret, SecretError};
 pub(crate) use self::section::{Mistake, Section, may_show_secret};
 use super::Format;
+use super::elastic::ElasticConfig;
 use super::file::FileConfig;
+use super::kafka::KafkaConfig;
+use super::nats::NatsConfig;
+use super::otlp::OtlpConfig;
+use super::splunk::SplunkConfig;
 use super::stdout::StdoutConfig;
 use super::syslog::SyslogConfig;
+use super::webhook::WebhookConfig;
 
 /// Sinks of a configuration: each has a thread and a place in the journal.
 const SINKS_MAX: usize = 32;
@@ -49,18 +55,30 @@ pub struct SinkConfig {
 /// The kinds, each with its own keys. Those of one are in `sink/<kind>/config.rs`.
 #[derive(Debug, Clone)]
 pub enum SinkKind {
+    Elasticsearch(ElasticConfig),
     File(FileConfig),
+    Kafka(KafkaConfig),
+    Nats(NatsConfig),
+    Otlp(OtlpConfig),
+    Splunk(SplunkConfig),
     Stdout(StdoutConfig),
     Syslog(SyslogConfig),
+    Webhook(WebhookConfig),
 }
 
 /// `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum KindName {
+    Elasticsearch,
     File,
+    Kafka,
+    Nats,
+    Otlp,
+    Splunk,
     Stdout,
     Syslog,
+    Webhook,
 }
 
 /// How many records are handed over at once.
@@ -231,9 +249,15 @@ fn sink(section: Section, directory: &Path) -> Result<SinkConfig, Mistake> {
         30_000,
     )?);
     let mut kind = match common.kind {
+        KindName::Elasticsearch => SinkKind::Elasticsearch(own.read(COMMON_KEYS)?),
         KindName::File => SinkKind::File(own.read(COMMON_KEYS)?),
+        KindName::Kafka => SinkKind::Kafka(own.read(COMMON_KEYS)?),
+        KindName::Nats => SinkKind::Nats(own.read(COMMON_KEYS)?),
+        KindName::Otlp => SinkKind::Otlp(own.read(COMMON_KEYS)?),
+        KindName::Splunk => SinkKind::Splunk(own.read(COMMON_KEYS)?),
         KindName::Stdout => SinkKind::Stdout(own.read(COMMON_KEYS)?),
         KindName::Syslog => SinkKind::Syslog(own.read(COMMON_KEYS)?),
+        KindName::Webhook => SinkKind::Webhook(own.read(COMMON_KEYS)?),
     };
     kind.for_each_path(&mut |path| *path = directory.join(&*path));
     Ok(SinkConfig {
@@ -251,28 +275,48 @@ impl SinkKind {
     /// As `type` has it.
     pub fn name(&self) -> &'static str {
         match self {
+            SinkKind::Elasticsearch(_) => "elasticsearch",
             SinkKind::File(_) => "file",
+            SinkKind::Kafka(_) => "kafka",
+            SinkKind::Nats(_) => "nats",
+            SinkKind::Otlp(_) => "otlp",
+            SinkKind::Splunk(_) => "splunk",
             SinkKind::Stdout(_) => "stdout",
             SinkKind::Syslog(_) => "syslog",
+            SinkKind::Webhook(_) => "webhook",
         }
     }
 
     /// What most receivers of the kind expect.
     fn default_format(&self) -> Format {
         match self {
-            SinkKind::File(_) | SinkKind::Stdout(_) | SinkKind::Syslog(_) => Format::Native,
+            SinkKind::Elasticsearch(_) => Format::Ecs,
+            SinkKind::File(_)
+            | SinkKind::Kafka(_)
+            | SinkKind::Nats(_)
+            | SinkKind::Otlp(_)
+            | SinkKind::Splunk(_)
+            | SinkKind::Stdout(_)
+            | SinkKind::Syslog(_)
+            | SinkKind::Webhook(_) => Format::Native,
         }
     }
 
     /// The files the configuration names.
     fn for_each_path(&mut self, visit: &mut dyn FnMut(&mut PathBuf)) {
         match self {
+            SinkKind::Elasticsearch(config) => config.for_each_path(visit),
             SinkKind::File(config) => visit(&mut config.path),
+            SinkKind::Kafka(config) => config.for_each_path(visit),
+            SinkKind::Nats(config) => config.for_each_path(visit),
+            SinkKind::Otlp(config) => config.for_each_path(visit),
+            SinkKind::Splunk(config) => config.for_each_path(visit),
             SinkKind::Stdout(_) => {}
             SinkKind::Syslog(config) => config
                 .tls
                 .iter_mut()
                 .for_each(|tls| tls.for_each_path(visit)),
+            SinkKind::Webhook(config) => config.for_each_path(visit),
         }
     }
 }

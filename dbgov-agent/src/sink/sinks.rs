@@ -6,12 +6,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::config::{SinkConfig, SinkKind};
+use super::elastic::Elastic;
 use super::file::File;
+use super::kafka::Kafka;
+use super::nats::Nats;
+use super::otlp::Otlp;
 use super::run::{Job, run};
+use super::splunk::Splunk;
 use super::status::{Board, SinkStatus};
 use super::stdout::Stdout;
 use super::stop::{self, Stop, Stopper};
 use super::syslog::Syslog;
+use super::webhook::Webhook;
 use crate::audit::Durable;
 
 /// A sink that ended by a fault of its own is started again after so long.
@@ -34,9 +40,15 @@ pub enum SinkError {
 pub fn check(sinks: &[SinkConfig]) -> Result<(), SinkError> {
     for sink in sinks {
         let checked = match &sink.kind {
+            SinkKind::Elasticsearch(config) => config.check(sink.format),
             SinkKind::File(config) => config.check(),
+            SinkKind::Kafka(config) => config.check(),
+            SinkKind::Nats(config) => config.check(),
+            SinkKind::Otlp(config) => config.check(),
+            SinkKind::Splunk(config) => config.check(),
             SinkKind::Stdout(_) => Ok(()),
             SinkKind::Syslog(config) => config.check(),
+            SinkKind::Webhook(config) => config.check(sink.format),
         };
         checked.map_err(|what| SinkError::Config {
             name: sink.name.as_str().to_owned(),
@@ -194,10 +206,17 @@ fn work(job: &Job) -> std::io::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        let (node, format) = (&job.node, job.config.format);
         match &job.config.kind {
+            SinkKind::Elasticsearch(config) => run(job, &mut Elastic::new(config)).await,
             SinkKind::File(config) => run(job, &mut File::new(config)).await,
+            SinkKind::Kafka(config) => run(job, &mut Kafka::new(config, node)).await,
+            SinkKind::Nats(config) => run(job, &mut Nats::new(config, node)).await,
+            SinkKind::Otlp(config) => run(job, &mut Otlp::new(config, format, node)).await,
+            SinkKind::Splunk(config) => run(job, &mut Splunk::new(config, node)).await,
             SinkKind::Stdout(_) => run(job, &mut Stdout).await,
-            SinkKind::Syslog(config) => run(job, &mut Syslog::new(config, &job.node)).await,
+            SinkKind::Syslog(config) => run(job, &mut Syslog::new(config, node)).await,
+            SinkKind::Webhook(config) => run(job, &mut Webhook::new(config, format)).await,
         }
     });
     // A name that is being looked up is not waited for.

@@ -10,12 +10,33 @@ use anyhow::{Context, Result, ensure};
 use dbgov_tests::receivers;
 
 use super::packages::{self, Need};
+use super::python::Venv;
 use crate::shell::{self, find_program};
 
 /// Packages whose programs are started.
 const PACKAGES: &[&str] = &["nats-server", "rsyslog", "rsyslog-gnutls", "syslog-ng-core"];
 
+/// The official protocol package, and what serves it.
+const PYTHON_PACKAGES: &[&str] = &["opentelemetry-proto>=1.30,<2", "grpcio>=1.60,<2"];
+
 pub(super) fn provide() -> Result<()> {
+    provide_packages()?;
+    let python = Venv {
+        dir: &receivers::directory().join("venv"),
+        packages: PYTHON_PACKAGES,
+    };
+    packages::provide(&[
+        python.need("Python with venv, for a receiver of OpenTelemetry's protocol"),
+        Need::new(
+            "openssl, for the receivers' certificates",
+            &["openssl"],
+            find_program("openssl").is_some(),
+        ),
+    ])?;
+    python.provide()
+}
+
+fn provide_packages() -> Result<()> {
     let dir = receivers::directory();
     // Written last: without it an attempt was cut short.
     let stamp = dir.join("unpacked");

@@ -89,7 +89,7 @@ fn mistakes_are_named_with_their_place() {
         ("", "line 2, column 1: missing field `type`"),
         (
             "type = \"smtp\"",
-            "line 3, column 8: unknown variant `smtp`, expected one of `file`",
+            "line 3, column 8: unknown variant `smtp`, expected one of `elasticsearch`, `file`",
         ),
         (
             "type = \"syslog\"\naddress = \"a\"",

@@ -42,6 +42,14 @@ impl Format {
         Format::Cef,
         Format::Leef,
     ];
+
+    /// Each record is a JSON object.
+    pub fn is_json(self) -> bool {
+        match self {
+            Format::Native | Format::Ocsf | Format::Ecs => true,
+            Format::Cef | Format::Leef => false,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
