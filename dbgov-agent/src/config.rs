@@ -3,6 +3,7 @@
 
 mod kubernetes;
 mod network;
+mod redact;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,11 +12,13 @@ use serde::Deserialize;
 
 pub use self::kubernetes::{Enabled, KubernetesConfig};
 use self::network::NetworkConfig;
+pub use self::redact::RedactionConfig;
 use crate::capture::kernel::{PACKET_RING_BYTES_MAX, PACKET_RING_BYTES_MIN};
 use crate::glob::Glob;
 use crate::identity::networks::Networks;
 use crate::identity::tags::TagRule;
 use crate::policy::Problem;
+use crate::redact::RedactRule;
 
 /// Where the configuration is looked for when `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/dbgov/dbgov.toml";
@@ -63,6 +66,10 @@ pub struct Config {
     #[serde(rename = "server")]
     pub servers: Vec<ServerConfig>,
     pub audit: AuditConfig,
+    /// What of statements the records keep; the first that is for one decides.
+    #[serde(rename = "redact")]
+    redact_sections: Vec<toml::Spanned<RedactRule>>,
+    pub redaction: RedactionConfig,
     /// None: everything is allowed, and no record has a verdict.
     pub policy: Option<PolicyConfig>,
     /// Known, so that it can be refused in words: this version sends nothing and must not seem to.
@@ -275,7 +282,14 @@ impl Config {
             path: path.to_owned(),
             problem: Problem::new(text, mistake.span, mistake.what),
         })?);
+        redact::check(&config.redact_sections).map_err(|mistake| ConfigError::At {
+            path: path.to_owned(),
+            problem: Problem::new(text, mistake.span, mistake.what),
+        })?;
         if let Some(directory) = path.parent() {
+            if let Some(key_file) = &mut config.redaction.key_file {
+                *key_file = directory.join(&*key_file);
+            }
             if let Some(policy) = &mut config.policy {
                 policy.file = directory.join(&policy.file);
             }

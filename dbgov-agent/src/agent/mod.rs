@@ -38,6 +38,7 @@ use crate::identity::pods::{self, FIRST_LIST_TIMEOUT, Pods};
 use crate::judge::Rulebook;
 use crate::pipeline::{Governed, Pipeline};
 use crate::protocol::postgres::Limits;
+use crate::redact::KeyError;
 
 use answers::{Answers, Refusals};
 pub use display::{Display, terminal};
@@ -62,6 +63,8 @@ pub enum AgentError {
     Journal(#[from] OpenError),
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(transparent)]
+    Redaction(#[from] KeyError),
     #[error("{0}")]
     Policy(String),
     #[error("cannot {0}: {1}")]
@@ -100,6 +103,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     let enforces = watch
         .as_ref()
         .is_some_and(|watch| watch.mode == PolicyMode::Enforce);
+    let redactor = Arc::new(config.redactor()?);
     let control = Control::bind(&config.agent.control_socket)?;
     let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
         .map_err(|e| AgentError::Os("make an eventfd", e.into()))?;
@@ -144,6 +148,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         pipeline.set_pods(Arc::clone(pods));
         pods.wait_until_told(first_list);
     }
+    pipeline.recorder().redactor = redactor;
     pipeline.recorder().boot_clock = boot_ns;
     let mut notes = vec![start_record(config, &kernel)];
     let (gate, heart) = match (policy, &mut watch) {

@@ -19,12 +19,14 @@ mod value;
 mod words;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 pub(crate) use code::comments;
 pub use cut::MARK;
 pub(crate) use cut::{Cut, contents, merged, replaced};
 pub(crate) use message::quoted_replaced;
-pub(crate) use words::may_have_secret;
+pub(crate) use value::has_userinfo;
+pub(crate) use words::{is_secret_name, may_have_secret};
 
 use self::code::{Found, Reading};
 
@@ -187,6 +189,14 @@ pub fn scrubbed<'a>(text: &'a str, values: &[String]) -> Cow<'a, str> {
         }
     }
     scrubbed
+}
+
+/// The words and names of a text, in lower case and without quotes.
+pub(crate) fn names_in(text: &str) -> HashSet<String> {
+    Lexer::with(text, true)
+        .filter(|token| token.kind.is_ident())
+        .map(|token| token.text(text).trim_matches('"').to_ascii_lowercase())
+        .collect()
 }
 
 /// A literal, or the inside of a comment.

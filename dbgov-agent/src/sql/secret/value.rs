@@ -157,7 +157,7 @@ pub(super) fn uri(value: &str) -> Found {
 }
 
 /// Somewhere in the text is `scheme://user:password@`.
-pub(super) fn has_userinfo(text: &str) -> bool {
+pub(crate) fn has_userinfo(text: &str) -> bool {
     text.match_indices("://").any(|(at, separator)| {
         let behind = &text[at + separator.len()..];
         let run = &behind[..behind.find(char::is_whitespace).unwrap_or(behind.len())];

@@ -88,7 +88,7 @@ const HARMLESS: &[&str] = &["password_encryption", "passfile", "tokenizer"];
 
 /// Whether a value under this name is a secret. `setting`: it is the name of a setting or an option, where `key` is that
 /// of encryption and not a column's.
-pub(super) fn is_secret_name(name: &str, setting: bool) -> bool {
+pub(crate) fn is_secret_name(name: &str, setting: bool) -> bool {
     if !may_have_secret(name)
         && !name
             .to_ascii_lowercase()
