@@ -106,7 +106,7 @@ mod tests {
                 "literals = \"drop\"",
                 "unknown variant `drop`, expected one of `keep`, `hash`, `remove`",
             ),
-            ("tables = [\"a.b.c\"]", "line 2, column 11"),
+            ("tables = [\"a.b.c\"]", "line 2, column 10"),
             ("databases = [\"a[b\"]", "`[` has no meaning in a pattern"),
             ("database = [\"a\"]", "unknown field `database`"),
             ("params = true", "line 2, column 10"),

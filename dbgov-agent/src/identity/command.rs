@@ -81,6 +81,10 @@ fn plain(argument: &str, is_mysql: bool) -> String {
             };
         }
     }
+    // The name of a flag is no secret.
+    if argument.starts_with('-') && !argument.contains([' ', '=', ':', '\'']) {
+        return argument.to_owned();
+    }
     secret::value(argument).unwrap_or_else(|| argument.to_owned())
 }
 

@@ -54,7 +54,7 @@ fn the_first_rule_that_is_for_it_decides() {
     let by_table = "[[redact]]\ntables = [\"public.orders\"]\n[[redact]]\ntables = [\"users\", \"hr.*\"]\nliterals = \"remove\"\nparams = \"hash\"";
     for (sql, expected) in [
         ("SELECT 1", (Keep, Keep)),
-        ("SELECT 'x' FROM orders", (Keep, Keep)),
+        ("SELECT 'x' FROM orders", (Remove, Hash)),
         ("SELECT 'x' FROM users", (Remove, Hash)),
         ("SELECT 'x' FROM public.users", (Remove, Hash)),
         ("SELECT 'x' FROM hr.salaries", (Remove, Hash)),
@@ -104,7 +104,7 @@ fn literals() {
             "SELECT $$a$$, E'\\n', X'ff', 1.5e3, $1 -- note",
             "SELECT $$***$$, E'***', X'***', '***', $1 --***",
         ),
-        ("SELECT 1 /*dbgov_run='r'*/", "SELECT '***' /****/"),
+        ("SELECT 1 /*dbgov_run='r'*/", "SELECT '***' /*****/"),
         ("SELECT NULL, true", "SELECT NULL, true"),
         ("SELECT 'it's", "***"),
         ("ALTER ROLE a PASSWORD 'x'", "ALTER ROLE a PASSWORD '***'"),

@@ -76,10 +76,12 @@ pub(super) fn find(text: &str, reading: Reading) -> Found {
         open: lexer.unterminated,
         ..Found::default()
     };
+    // In a literal a comment may be what the broken rest of a statement became.
+    let in_comment = code.comments(&mut found) && reading.depth > 0;
+    (found.bears, found.followed) = (in_comment, in_comment);
     for group in code.groups() {
-        code.statement(group, &mut found);
+        code.statement(group, in_comment, &mut found);
     }
-    code.comments(&mut found);
     found
 }
 
@@ -116,9 +118,9 @@ impl<'a> Code<'a> {
         groups
     }
 
-    fn statement(&self, group: Range<usize>, found: &mut Found) {
+    /// `bears`: it is about a secret by what is around it.
+    fn statement(&self, group: Range<usize>, mut bears: bool, found: &mut Found) {
         let setting = self.sets(group.start);
-        let mut bears = false;
         let mut plain_options = false;
         for at in group.clone() {
             let token = self.tokens[at];
@@ -458,8 +460,8 @@ impl<'a> Code<'a> {
     }
 
     /// Behind `--` and between `/*` and `*/`. Where one comment is about a secret, none of them stays: they may be lines
-    /// of one.
-    fn comments(&self, found: &mut Found) {
+    /// of one. Whether one is.
+    fn comments(&self, found: &mut Found) -> bool {
         let comments = comments(self.text, self.tokens);
         let is_secret = |range: &Range<usize>| {
             let comment = &self.text[range.clone()];
@@ -477,9 +479,11 @@ impl<'a> Code<'a> {
             let inner = find(comment, reading);
             inner.bears || inner.followed || !inner.cuts.is_empty()
         };
-        if comments.iter().any(is_secret) {
+        let any = comments.iter().any(is_secret);
+        if any {
             found.cuts.extend(comments.into_iter().map(Cut::inside));
         }
+        any
     }
 
     fn is_open(&self, at: usize) -> bool {
