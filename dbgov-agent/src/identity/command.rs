@@ -127,7 +127,7 @@ mod tests {
             ("tool|--passw", "tool|--passw"),
             ("env|PGPASSWORD=s3cret|psql", "env|PGPASSWORD=***|psql"),
             ("env|FOO_TOKEN=s3cret|x", "env|FOO_TOKEN=***|x"),
-            ("sh|-c|PGPASSWORD=s3cret psql -h db", "sh|-c|***"),
+            ("sh|-c|PGPASSWORD=s3cret psql -h db", "sh|-c|PGPASSWORD=***"),
             ("mysql|-ps3cret|-h|db", "mysql|-p***|-h|db"),
             ("/usr/bin/mysqldump|-ps3cret", "/usr/bin/mysqldump|-p***"),
             ("sudo|mariadb|-ps3cret", "sudo|mariadb|-p***"),

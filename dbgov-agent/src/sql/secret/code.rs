@@ -9,7 +9,7 @@ use super::cut::{Cut, contents};
 use super::value::{self, has_pair, has_userinfo};
 use super::words::{first_plain, is_secret_name, may_have_secret, takes_a_key};
 use crate::sql::lexer::{Kind, Lexer, Token};
-use crate::sql::{literal, name};
+use crate::sql::{claims, literal, name};
 
 /// SQL in a literal in SQL in a literal: more levels than code is written in. What is deeper counts as a secret whole.
 const DEPTH_MAX: usize = 4;
@@ -81,6 +81,9 @@ pub(super) fn find(text: &str, reading: Reading) -> Found {
     (found.bears, found.followed) = (in_comment, in_comment);
     for group in code.groups() {
         code.statement(group, in_comment, &mut found);
+    }
+    if found.bears {
+        code.quoting_comments(&mut found);
     }
     found
 }
@@ -484,6 +487,17 @@ impl<'a> Code<'a> {
             found.cuts.extend(comments.into_iter().map(Cut::inside));
         }
         any
+    }
+
+    /// In a statement about a secret, comments with quotes may be what was meant to be its literals. Those by which a
+    /// client says why it asks are not.
+    fn quoting_comments(&self, found: &mut Found) {
+        for range in comments(self.text, self.tokens) {
+            let comment = &self.text[range.clone()];
+            if comment.contains(['\'', '"', '$']) && claims(&format!("/*{comment}*/")).is_empty() {
+                found.cuts.push(Cut::inside(range));
+            }
+        }
     }
 
     fn is_open(&self, at: usize) -> bool {
