@@ -124,6 +124,7 @@ impl<'a> Code<'a> {
     /// `bears`: it is about a secret by what is around it.
     fn statement(&self, group: Range<usize>, mut bears: bool, found: &mut Found) {
         let setting = self.sets(group.start);
+        bears |= self.defines_role(group.clone());
         let mut plain_options = false;
         for at in group.clone() {
             let token = self.tokens[at];
@@ -318,6 +319,20 @@ impl<'a> Code<'a> {
                     ],
                 )
             || word(0, &["create"]) && word(1, &["server", "user", "foreign"])
+    }
+
+    /// CREATE or ALTER ROLE, USER, GROUP: of its own it has no literals but the password, however that is announced, and
+    /// when it expires.
+    fn defines_role(&self, group: Range<usize>) -> bool {
+        let tokens = &self.tokens[group];
+        let word = |ahead: usize, words: &[&str]| {
+            tokens
+                .get(ahead)
+                .is_some_and(|token| words.iter().any(|word| self.is_word(*token, word)))
+        };
+        word(0, &["create", "alter"])
+            && word(1, &["role", "user", "group"])
+            && !tokens.iter().any(|token| self.is_word(*token, "set"))
     }
 
     /// The first argument of `set_config` is the name of a setting: whether that of a secret.

@@ -30,6 +30,13 @@ const NEEDLES: &[&str] = &[
     // USER MAPPING, COPY ... PROGRAM, scheme://user:password@host.
     "mapping",
     "program",
+    // Whatever stands there in place of PASSWORD, misspelled.
+    "alter group",
+    "alter role",
+    "alter user",
+    "create group",
+    "create role",
+    "create user",
     "://",
     // A word that is spelled in escapes.
     "\\",

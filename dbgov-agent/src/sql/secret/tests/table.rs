@@ -78,6 +78,14 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
     ("ALTER ROLE app PASSWORD 'md5Geheim7'", &["'***'"]),
     ("EXPLAIN ALTER ROLE app PASSWORD 'Geheim7'", &["EXPLAIN"]),
     ("ALTER ROLE app PASSWORD ('Geheim7')", &[]),
+    (
+        "ALTER ROLE app PASWORD 'Geheim7'; SELECT 'kept'",
+        &["ALTER ROLE app PASWORD '***'; SELECT 'kept'"],
+    ),
+    (
+        "CREATE USER bob IDENTIFED BY 'Geheim7'",
+        &["CREATE USER bob IDENTIFED BY '***'"],
+    ),
     // MySQL.
     ("SET PASSWORD = 'Geheim7'", &["SET PASSWORD = '***'"]),
     (
@@ -582,5 +590,7 @@ pub(super) const PLAIN: &[&str] = &[
     "/* see the wiki, key facts */ SELECT 1",
     "SELECT digest('a', 'sha256'), gen_salt('bf')",
     "DROP ROLE app",
+    "ALTER ROLE app SET search_path = 'a'",
+    "CREATE ROLE app VALID UNTIL '2027-01-01'",
     "ALTER ROLE app PASSWORD NULL",
 ];
