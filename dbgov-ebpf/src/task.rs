@@ -68,6 +68,10 @@ pub unsafe fn read(facts: *mut TaskFacts) {
     }
 }
 
+/// The processes above the one of `task`, the nearest first.
+///
+/// # Safety
+/// As [`read`].
 #[inline(always)]
 unsafe fn parents(facts: *mut TaskFacts, mut task: u64) {
     for above in 0..PARENTS_MAX {
@@ -92,6 +96,9 @@ unsafe fn parents(facts: *mut TaskFacts, mut task: u64) {
 
 /// The path of the file a process runs, from its name up to the root of its mount namespace, as d_path in fs/d_path.c
 /// goes. Gives TASK_EXE* flags.
+///
+/// # Safety
+/// As [`read`].
 #[inline(always)]
 unsafe fn exe(facts: *mut TaskFacts, file: u64) -> u32 {
     let mut dentry = word(file + offset!(file_dentry));
@@ -144,6 +151,9 @@ unsafe fn exe(facts: *mut TaskFacts, file: u64) -> u32 {
 }
 
 /// The beginning of the arguments. Gives TASK_COMMAND* flags.
+///
+/// # Safety
+/// As [`read`].
 #[inline(always)]
 unsafe fn command(facts: *mut TaskFacts, mm: u64) -> u32 {
     if !command_lines() {

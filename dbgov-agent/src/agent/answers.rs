@@ -8,7 +8,7 @@ use nix::unistd::{Gid, Group};
 
 use super::lock;
 use super::status::Shared;
-use crate::audit::record::{ApproverBlock, ControlBlock, Kind, Record};
+use crate::audit::record::{ControlBlock, Kind, Record};
 use crate::capture::cgroup::{self, CgroupFs};
 use crate::capture::proc;
 use crate::clock::unix_ns;
@@ -325,10 +325,7 @@ impl Refusals {
         let before = refused.get(&peer.uid).map_or(0, |block| block.attempts);
         let block = ControlBlock {
             attempts: before + 1,
-            by: ApproverBlock {
-                uid: peer.uid,
-                user: peer.user.clone(),
-            },
+            by: peer.into(),
             pid: peer.pid,
             reason: reason.to_owned(),
             request: request.to_owned(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
+use crate::audit::record::ApproverBlock;
 use crate::capture::cgroup;
 use crate::capture::peer::{self, Credentials, Process};
 use crate::gate::approvals::Approver;
@@ -51,6 +52,15 @@ impl Peer {
         format!(
             "{who} may not ask: only root and members of the group {GROUP}; run this with sudo, or have root add you with `usermod -aG {GROUP} {who}` and log in anew"
         )
+    }
+}
+
+impl From<&Peer> for ApproverBlock {
+    fn from(peer: &Peer) -> Self {
+        ApproverBlock {
+            uid: peer.uid,
+            user: peer.user.clone(),
+        }
     }
 }
 

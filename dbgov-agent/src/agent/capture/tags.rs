@@ -230,7 +230,7 @@ impl TagKeeper {
         self.changes.push(Change {
             tag: Arc::clone(tag),
             event,
-            by: by.map(block),
+            by: by.map(ApproverBlock::from),
             pid: by.map(|by| by.pid),
         });
     }
@@ -334,13 +334,6 @@ impl TagKeeper {
             }
             _ => set.map(|tag| &tag.name),
         }
-    }
-}
-
-fn block(peer: &Peer) -> ApproverBlock {
-    ApproverBlock {
-        uid: peer.uid,
-        user: peer.user.clone(),
     }
 }
 

@@ -24,7 +24,7 @@ impl CgroupFs {
         let below = std::path::Path::new(written)
             .strip_prefix(self.mount_point())
             .map_or(written.to_owned(), |below| below.display().to_string());
-        format!("/{}", below.trim_matches('/'))
+        folded(&below)
     }
 
     /// Whether the cgroup at this path still has this id.
@@ -118,4 +118,33 @@ fn subdirectories(dir: &std::path::Path) -> impl Iterator<Item = PathBuf> + use<
         .flatten()
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path())
+}
+
+/// A path of the hierarchy without `.`, `..` and empty parts: tags are found by comparing paths. There are no symbolic
+/// links in the hierarchy, and nothing is above its root.
+fn folded(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_has_one_path() {
+        for written in ["/a/b", "a/b/", "//a/./b", "/a/c/../b", "/../a/b"] {
+            assert_eq!(folded(written), "/a/b", "{written}");
+        }
+        assert_eq!(folded("/.."), "/");
+    }
 }
