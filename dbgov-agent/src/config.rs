@@ -19,6 +19,7 @@ use crate::identity::networks::Networks;
 use crate::identity::tags::TagRule;
 use crate::policy::Problem;
 use crate::redact::RedactRule;
+use crate::sink::config::{self as sink, SinkConfig};
 
 /// Where the configuration is looked for when `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/dbgov/dbgov.toml";
@@ -72,8 +73,11 @@ pub struct Config {
     pub redaction: RedactionConfig,
     /// None: everything is allowed, and no record has a verdict.
     pub policy: Option<PolicyConfig>,
-    /// Known, so that it can be refused in words: this version sends nothing and must not seem to.
-    sink: Option<toml::Value>,
+    #[serde(rename = "sink", deserialize_with = "sink_sections")]
+    sink_sections: Vec<sink::Section>,
+    /// Made of `[[sink]]`.
+    #[serde(skip)]
+    pub sinks: Vec<SinkConfig>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -267,10 +271,8 @@ impl Config {
     }
 
     pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-        let mut config: Config = toml::from_str(text).map_err(|source| ConfigError::Parse {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })?;
+        let mut config: Config =
+            toml::from_str(text).map_err(|error| parse_error(text, path, error))?;
         if let Some(what) = config.problem() {
             return Err(ConfigError::Value {
                 path: path.to_owned(),
@@ -285,6 +287,18 @@ impl Config {
         redact::check(&config.redact_sections).map_err(|mistake| ConfigError::At {
             path: path.to_owned(),
             problem: Problem::new(text, mistake.span, mistake.what),
+        })?;
+        let sections = std::mem::take(&mut config.sink_sections);
+        let directory = path.parent().unwrap_or(Path::new(""));
+        config.sinks = sink::sinks(sections, directory).map_err(|mistake| {
+            let problem = Problem::new(text, mistake.span, mistake.what);
+            ConfigError::At {
+                path: path.to_owned(),
+                problem: match mistake.secret {
+                    true => problem.without_source(),
+                    false => problem,
+                },
+            }
         })?;
         if let Some(directory) = path.parent() {
             if let Some(key_file) = &mut config.redaction.key_file {
@@ -301,12 +315,6 @@ impl Config {
     }
 
     fn problem(&self) -> Option<String> {
-        if self.sink.is_some() {
-            return Some(
-                "[sink] is not in this version, which only writes the journal: remove the section"
-                    .to_owned(),
-            );
-        }
         let file = self.policy.as_ref().map(|policy| &policy.file);
         if file.is_some_and(|file| file.as_os_str().is_empty()) {
             return Some("[policy] file is empty: give the path of the policy".to_owned());
@@ -372,6 +380,33 @@ impl Config {
     pub fn node(&self) -> String {
         self.agent.node.clone().unwrap_or_else(hostname)
     }
+}
+
+/// toml's message shows the line, which must not be where there may be a secret in it.
+fn parse_error(text: &str, path: &Path, error: toml::de::Error) -> ConfigError {
+    let span = error.span().unwrap_or_default();
+    let start = text[..span.start.min(text.len())]
+        .rfind('\n')
+        .map_or(0, |at| at + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    match sink::may_show_secret(line) {
+        true => ConfigError::At {
+            path: path.to_owned(),
+            problem: Problem::new(text, span, error.message().to_owned()).without_source(),
+        },
+        false => ConfigError::Parse {
+            path: path.to_owned(),
+            source: Box::new(error),
+        },
+    }
+}
+
+fn sink_sections<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<sink::Section>, D::Error> {
+    Vec::deserialize(deserializer).map_err(|error| {
+        serde::de::Error::custom(format!("{error}; write [[sink]] above each sink"))
+    })
 }
 
 pub fn hostname() -> String {
@@ -446,7 +481,6 @@ mod tests {
                 "[policy]\nfile = \"p\"\nmode = \"watch\"",
                 "unknown variant `watch`, expected `enforce` or `observe`",
             ),
-            ("[[sink]]\nname = \"siem\"", "[sink] is not in this version"),
             ("[capture]\nring_bytes = 5000000", "power of two"),
             ("[identity]\ncgroup = \"/\"", "[identity] cgroup"),
             ("[identity]\ncgroup = \"/a/../b\"", "[identity] cgroup"),

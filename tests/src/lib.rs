@@ -19,6 +19,7 @@ pub mod manifests;
 pub mod netns;
 pub mod postgres;
 pub mod process;
+pub mod receivers;
 pub mod runs;
 pub mod scratch;
 pub mod truth;

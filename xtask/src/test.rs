@@ -41,7 +41,13 @@ impl Group {
     fn parts(self) -> &'static [Part] {
         match self {
             Group::Unit => &[],
-            Group::Kernel => &[Part::Agent, Part::Kernel, Part::Postgres, Part::Deploy],
+            Group::Kernel => &[
+                Part::Agent,
+                Part::Kernel,
+                Part::Postgres,
+                Part::Receivers,
+                Part::Deploy,
+            ],
             Group::Drivers => &[Part::Agent, Part::Kernel, Part::Postgres, Part::Drivers],
         }
     }

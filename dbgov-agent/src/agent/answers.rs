@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use nix::unistd::{Gid, Group};
 
 use super::lock;
-use super::status::Shared;
+use super::status::{Shared, Status};
 use crate::audit::record::{ControlBlock, Kind, Record};
 use crate::capture::cgroup::{self, CgroupFs};
 use crate::capture::proc;
@@ -17,6 +17,7 @@ use crate::control::{Handler, Job, NewRun, Peer, Queue, Reply, Request, Started,
 use crate::glob::Glob;
 use crate::identity::pods::Pods;
 use crate::identity::tags::{Labels, NewTag, Origin, Run, Setter, TagName, check_run};
+use crate::sink::Boards;
 
 /// Users whose refused requests are counted until they are recorded, four times a second.
 const REFUSED_USERS_MAX: usize = 64;
@@ -27,6 +28,7 @@ const PARENTS_MAX: usize = 256;
 /// Answers the control socket.
 pub(super) struct Answers {
     pub shared: Arc<Shared>,
+    pub sinks: Boards,
     pub queue: Queue,
     pub refusals: Arc<Refusals>,
     pub rules: Vec<ExecRule>,
@@ -41,12 +43,14 @@ impl Answers {
     pub(super) fn new(
         config: &Config,
         shared: Arc<Shared>,
+        sinks: Boards,
         queue: Queue,
         refusals: Arc<Refusals>,
         pods: Option<Arc<Pods>>,
     ) -> Self {
         Answers {
             shared,
+            sinks,
             queue,
             refusals,
             rules: config.exec.clone(),
@@ -67,7 +71,10 @@ impl Handler for Answers {
                 labels,
             } => self.exec(peer, name, purpose, labels),
             _ if !peer.permitted => Err(Refusal::NotAllowed(peer.refusal())),
-            Request::Status => Ok(Reply::of(&self.shared.get())),
+            Request::Status => Ok(Reply::of(&Status {
+                sinks: self.sinks.shown(),
+                ..self.shared.get()
+            })),
             Request::TagSet { name, target } => self.tag(peer, name, &target),
             request => Ok(self.queue.ask(peer, Job::Request(request))),
         };

@@ -6,6 +6,7 @@
 //! audit-writer  the journal                                            audit::writer
 //! display       the live statements on stdout                          display.rs
 //! kubernetes    asks the API for the pods of this node                 identity::pods
+//! sink-NAME     one each, journal -> SIEM                          crate::sink
 //! control       answers what the other commands ask                    answers.rs, crate::control
 //! main          waits for a signal
 //! ```
@@ -28,7 +29,7 @@ use signal_hook::iterator::Signals;
 
 use crate::audit::journal::{Journal, JournalConfig};
 use crate::audit::record::{Kind, Record};
-use crate::audit::{JournalHandle, OpenError};
+use crate::audit::{Durable, JournalHandle, OpenError};
 use crate::capture::kernel::{self, Kernel, KernelError, LoadOptions};
 use crate::capture::{cgroup, cgroupns, discover};
 use crate::clock::{Clock, boot_ns, unix_ns};
@@ -39,6 +40,8 @@ use crate::judge::Rulebook;
 use crate::pipeline::{Governed, Pipeline};
 use crate::protocol::postgres::Limits;
 use crate::redact::KeyError;
+use crate::sink::config::SinkKind;
+use crate::sink::{self, SinkError, Sinks};
 
 use answers::{Answers, Refusals};
 pub use display::{Display, terminal};
@@ -46,6 +49,10 @@ use gate::Gate;
 use host::Looks;
 use policy::PolicyWatch;
 use status::{JournalStatus, Shared, Status};
+
+/// What the sinks get for the last records of the journal when the agent ends; what is left is delivered after the next
+/// start. systemd waits for 90 seconds, a pod for 30.
+const SINKS_STOP_TIME: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -65,6 +72,12 @@ pub enum AgentError {
     Control(#[from] ControlError),
     #[error(transparent)]
     Redaction(#[from] KeyError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error(
+        "a sink of type \"stdout\" needs stdout for itself: start the agent with `dbgov run --quiet`"
+    )]
+    StdoutTaken,
     #[error("{0}")]
     Policy(String),
     #[error("cannot {0}: {1}")]
@@ -104,6 +117,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         .as_ref()
         .is_some_and(|watch| watch.mode == PolicyMode::Enforce);
     let redactor = Arc::new(config.redactor()?);
+    check_sinks(config, display)?;
     let control = Control::bind(&config.agent.control_socket)?;
     let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
         .map_err(|e| AgentError::Os("make an eventfd", e.into()))?;
@@ -117,7 +131,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         ),
         None => None,
     };
-    let mut journal = open_journal(config, &node, display)?;
+    let (mut journal, durable) = open_journal(config, &node, display)?;
     let options = LoadOptions {
         cgroup_root,
         packet_ring_bytes: config.capture.ring_bytes,
@@ -191,9 +205,11 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     };
     let host = host::start(governed, looks, Arc::clone(&wake))
         .map_err(|e| AgentError::Os("start a thread", e))?;
+    let sinks = Sinks::start(&config.sinks, &config.audit.dir, &node, durable)?;
     let answers = Answers::new(
         config,
         Arc::clone(&shared),
+        sinks.boards(),
         queue,
         Arc::clone(&refusals),
         pods.clone(),
@@ -230,6 +246,8 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     let _ = wake.write(1);
     let outcome = thread.join();
     control.stop();
+    // The journal is closed: the sinks see the last record, too.
+    sinks.stop(SINKS_STOP_TIME);
     match outcome {
         Ok(result) => result?,
         Err(_) => {
@@ -272,11 +290,21 @@ fn wait<T>(
     }
 }
 
+/// Before anything is attached, as the policy is.
+fn check_sinks(config: &Config, display: Display) -> Result<(), AgentError> {
+    sink::check(&config.sinks)?;
+    let is_stdout = |sink: &sink::SinkConfig| matches!(sink.kind, SinkKind::Stdout(_));
+    match display != Display::None && config.sinks.iter().any(is_stdout) {
+        true => Err(AgentError::StdoutTaken),
+        false => Ok(()),
+    }
+}
+
 fn open_journal(
     config: &Config,
     node: &str,
     display: Display,
-) -> Result<JournalHandle, AgentError> {
+) -> Result<(JournalHandle, Durable), AgentError> {
     let mut journal_config = JournalConfig::new(&config.audit.dir, node);
     journal_config.segment_bytes_max = config.audit.segment_bytes_max;
     journal_config.flush_interval = Duration::from_millis(config.audit.flush_interval_ms);
@@ -288,10 +316,11 @@ fn open_journal(
     {
         journal.set_observer(observer);
     }
+    let durable = journal.durable();
     let mut journal =
         JournalHandle::start(journal).map_err(|e| AgentError::Os("start a thread", e))?;
     journal.send(notes).map_err(|_| AgentError::WriterEnded)?;
-    Ok(journal)
+    Ok((journal, durable))
 }
 
 fn start_record(config: &Config, kernel: &Kernel) -> Record {

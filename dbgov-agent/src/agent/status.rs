@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::pods::PodsStatus;
+use crate::sink::SinkStatus;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Status {
@@ -36,6 +37,8 @@ pub struct Status {
     /// Where the Kubernetes API is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<PodsStatus>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sinks: Vec<SinkStatus>,
     pub problems: Vec<String>,
 }
 

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 pub use config::*;
 
 use super::body::{Body, Renderer};
+use super::durable::Durable;
 use super::line::LineEncoder;
 use super::record::{GapBlock, Kind, Record};
 use super::recover::{self, LINE_BYTES_MAX, OpenError};
@@ -57,6 +58,7 @@ pub struct Journal<S: Storage = Directory> {
     /// Time of the newest record.
     last_unix_ns: u64,
     stats: JournalStats,
+    durable: Durable,
 }
 
 struct Segment<F> {
@@ -138,6 +140,7 @@ impl<S: Storage> Journal<S> {
             now: Instant::now(),
             last_unix_ns: 0,
             stats,
+            durable: Durable::default(),
         };
         Ok((journal, recovered.notes))
     }
@@ -150,6 +153,11 @@ impl<S: Storage> Journal<S> {
     /// Gap records that the journal makes itself reach the observer too.
     pub fn set_observer(&mut self, observer: Observer) {
         self.observer = Some(observer);
+    }
+
+    /// How far the journal is safe from a power loss, from the first sync on.
+    pub fn durable(&self) -> Durable {
+        self.durable.clone()
     }
 
     pub fn stats(&self) -> JournalStats {
@@ -490,6 +498,9 @@ impl<S: Storage> Journal<S> {
         }
         self.stats.unsynced_bytes = 0;
         self.unsynced_since = None;
+        // What is in memory only comes after all that is in the file.
+        self.durable
+            .set(self.encoder.last_seq().saturating_sub(self.stats.unflushed));
         Ok(())
     }
 }

@@ -4,52 +4,52 @@
 use super::record::JSON_INTEGER_MAX;
 
 /// An object in the making. The caller puts its members in canonical order.
-pub(super) struct Object<'a> {
+pub(crate) struct Object<'a> {
     json: &'a mut Vec<u8>,
 }
 
 impl<'a> Object<'a> {
-    pub(super) fn open(json: &'a mut Vec<u8>) -> Self {
+    pub(crate) fn open(json: &'a mut Vec<u8>) -> Self {
         json.push(b'{');
         Object { json }
     }
 
-    pub(super) fn close(self) {
+    pub(crate) fn close(self) {
         self.json.push(b'}');
     }
 
-    pub(super) fn text(&mut self, key: &'static str, value: &str) {
+    pub(crate) fn text(&mut self, key: &'static str, value: &str) {
         self.key(key);
         write_text(self.json, value);
     }
 
-    pub(super) fn optional_text(&mut self, key: &'static str, value: Option<&str>) {
+    pub(crate) fn optional_text(&mut self, key: &'static str, value: Option<&str>) {
         if let Some(value) = value {
             self.text(key, value);
         }
     }
 
     /// At most [`JSON_INTEGER_MAX`].
-    pub(super) fn number(&mut self, key: &'static str, value: u64) {
+    pub(crate) fn number(&mut self, key: &'static str, value: u64) {
         self.key(key);
         write_number(self.json, value.min(JSON_INTEGER_MAX));
     }
 
-    pub(super) fn flag(&mut self, key: &'static str, value: bool) {
+    pub(crate) fn flag(&mut self, key: &'static str, value: bool) {
         self.key(key);
         let word: &[u8] = if value { b"true" } else { b"false" };
         self.json.extend_from_slice(word);
     }
 
     /// A flag that is absent unless set.
-    pub(super) fn flag_if_set(&mut self, key: &'static str, value: bool) {
+    pub(crate) fn flag_if_set(&mut self, key: &'static str, value: bool) {
         if value {
             self.flag(key, true);
         }
     }
 
     /// A list that is absent where it is empty; `None` is null.
-    pub(super) fn texts<'t>(
+    pub(crate) fn texts<'t>(
         &mut self,
         key: &'static str,
         items: impl ExactSizeIterator<Item = Option<&'t str>>,
@@ -71,13 +71,13 @@ impl<'a> Object<'a> {
     }
 
     /// A member that is an object. The caller closes it.
-    pub(super) fn object(&mut self, key: &'static str) -> Object<'_> {
+    pub(crate) fn object(&mut self, key: &'static str) -> Object<'_> {
         self.key(key);
         Object::open(self.json)
     }
 
     /// A text under a key that came from outside.
-    pub(super) fn entry(&mut self, key: &str, value: &str) {
+    pub(crate) fn entry(&mut self, key: &str, value: &str) {
         self.separate();
         write_text(self.json, key);
         self.json.push(b':');
@@ -99,7 +99,7 @@ impl<'a> Object<'a> {
     }
 }
 
-pub(super) fn write_number(json: &mut Vec<u8>, value: u64) {
+pub(crate) fn write_number(json: &mut Vec<u8>, value: u64) {
     json.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 

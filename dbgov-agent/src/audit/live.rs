@@ -7,14 +7,14 @@
 //! 14:03:13.001 -                -                !!! GAP: 12 records lost (disk_full)
 //! ```
 
-mod fields;
 pub(crate) mod text;
+
+use std::borrow::Cow;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use fields::{
-    Approval, Approver, ControlFields, Line, PolicyFields, ResultFields, Statement, TagFields,
-    Verdict,
+use super::view::{
+    Approval, Control, Identity, Outcome, Person, Policy, Statement, Tag, Text, Verdict, View,
 };
 use text::{count, push_visible, width_columns};
 
@@ -83,7 +83,7 @@ impl Shown {
 impl Renderer {
     /// Renders one line of the journal (with or without its newline), without a newline.
     pub fn render(&self, line: &[u8]) -> String {
-        match serde_json::from_slice::<Line>(line) {
+        match serde_json::from_slice::<View>(line) {
             Ok(line) => self.render_fields(&line),
             Err(_) => {
                 let mut out = Out::new(self);
@@ -94,11 +94,11 @@ impl Renderer {
         }
     }
 
-    fn render_fields(&self, line: &Line) -> String {
+    fn render_fields(&self, line: &View) -> String {
         let mut out = Out::new(self);
         out.push(Style::Dim, &self.local_time(&line.time), usize::MAX);
         out.space(1);
-        out.push_padded(Style::Who, &line.identity.shown(), NAME_COLUMNS);
+        out.push_padded(Style::Who, &shown_identity(&line.identity), NAME_COLUMNS);
         out.space(1);
         out.push_padded(Style::Plain, &place(line), NAME_COLUMNS);
         out.space(1);
@@ -187,17 +187,37 @@ fn visible_columns(text: &str) -> usize {
 }
 
 /// `user@database`, as far as known.
-fn place(line: &Line) -> String {
+fn place(line: &View) -> String {
     let session = &line.session;
     match (session.user.as_str(), session.database.as_str()) {
-        ("", "") => session.client_addr.clone(),
+        ("", "") => session.client_addr.to_string(),
         (user, "") => user.to_owned(),
         ("", database) => format!("?@{database}"),
         (user, database) => format!("{user}@{database}"),
     }
 }
 
-fn show(line: &Line) -> Shown {
+/// An OS user alone says little on a host where everything runs as one: the process's name is shown beside it.
+fn shown_identity<'a>(identity: &'a Identity) -> Cow<'a, str> {
+    if identity.source == "os_user" && !identity.comm.is_empty() {
+        return format!("{}/{}", identity.name, identity.comm).into();
+    }
+    identity.name.as_str().into()
+}
+
+/// What is worth a word of a verdict: not that something is allowed.
+fn shown_verdict(verdict: &Verdict) -> Option<String> {
+    let rule = &verdict.rule;
+    match verdict.action.as_str() {
+        "reject" | "reset" if verdict.stopped() => Some(format!("STOPPED by {rule}")),
+        "alert" => Some(format!("ALERT {rule}")),
+        "hold" if verdict.mode == "enforce" => Some(format!("held by {rule}")),
+        action if verdict.stops() => Some(format!("{rule} would {action} it")),
+        _ => None,
+    }
+}
+
+fn show(line: &View) -> Shown {
     match line.kind.as_str() {
         "statement" => show_statement(&line.statement, &line.result, &line.verdict),
         "session_open" => Shown::body(Style::Dim, show_open(line)),
@@ -220,11 +240,7 @@ fn show(line: &Line) -> Shown {
         }
         "gap" => Shown::body(Style::Alarm, show_gap(line)),
         "agent_start" => {
-            let version = line
-                .agent
-                .get("version")
-                .and_then(|version| version.as_str());
-            let body = format!("dbgov {} started", version.unwrap_or_default());
+            let body = format!("dbgov {} started", line.agent.version);
             Shown::body(Style::Good, body)
         }
         "agent_stop" => Shown::body(Style::Good, "dbgov stopped".to_owned()),
@@ -252,7 +268,7 @@ fn show_approval(approval: &Approval) -> String {
     body
 }
 
-fn show_tag(tag: &TagFields) -> String {
+fn show_tag(tag: &Tag) -> String {
     let mut body = match tag.event.as_str() {
         "set" => format!("{} goes by {}", tag.cgroup, tag.name),
         event => format!("{} no longer goes by {} ({event})", tag.cgroup, tag.name),
@@ -266,8 +282,8 @@ fn show_tag(tag: &TagFields) -> String {
     body
 }
 
-fn show_control(control: &ControlFields) -> String {
-    let by = control.by.as_ref().map(Approver::shown);
+fn show_control(control: &Control) -> String {
+    let by = control.by.as_ref().map(Person::shown);
     format!(
         "!!! REFUSED {} to {}: {}",
         control.request,
@@ -276,7 +292,7 @@ fn show_control(control: &ControlFields) -> String {
     )
 }
 
-fn show_policy(policy: &PolicyFields) -> Shown {
+fn show_policy(policy: &Policy) -> Shown {
     match policy.event.as_str() {
         "loaded" => {
             let rules = count(policy.rules, "rule");
@@ -301,7 +317,7 @@ fn show_policy(policy: &PolicyFields) -> Shown {
     }
 }
 
-fn show_unenforced(line: &Line) -> String {
+fn show_unenforced(line: &View) -> String {
     let verdict = &line.verdict;
     let text = line.statement.text.as_deref().unwrap_or_default();
     format!(
@@ -310,7 +326,7 @@ fn show_unenforced(line: &Line) -> String {
     )
 }
 
-fn show_statement(statement: &Statement, result: &ResultFields, verdict: &Verdict) -> Shown {
+fn show_statement(statement: &Statement, result: &Outcome, verdict: &Verdict) -> Shown {
     let mut body = String::new();
     if !matches!(statement.via.as_str(), "simple" | "execute") {
         body.push_str(&format!("[{}] ", statement.via));
@@ -327,7 +343,7 @@ fn show_statement(statement: &Statement, result: &ResultFields, verdict: &Verdic
     if !statement.params.is_empty() {
         push_params(&mut body, &statement.params);
     }
-    let mut tail: Vec<String> = verdict.shown().into_iter().collect();
+    let mut tail: Vec<String> = shown_verdict(verdict).into_iter().collect();
     let tail_style = match result.status.as_str() {
         _ if verdict.stopped() => Style::Bad,
         "error" => {
@@ -355,7 +371,7 @@ fn show_statement(statement: &Statement, result: &ResultFields, verdict: &Verdic
     }
 }
 
-fn push_params(body: &mut String, params: &[Option<String>]) {
+fn push_params(body: &mut String, params: &[Option<Text>]) {
     let mut list = String::new();
     for param in params {
         if !list.is_empty() {
@@ -375,7 +391,7 @@ fn push_params(body: &mut String, params: &[Option<String>]) {
     body.push(']');
 }
 
-fn show_open(line: &Line) -> String {
+fn show_open(line: &View) -> String {
     let session = &line.session;
     let mut body = format!("+ connected from {}", session.client_addr);
     if !session.application.is_empty() {
@@ -393,7 +409,7 @@ fn show_open(line: &Line) -> String {
     body
 }
 
-fn show_close(line: &Line) -> String {
+fn show_close(line: &View) -> String {
     let close = &line.close;
     let mut body = format!(
         "- closed ({}): {}, {}, {}",
@@ -411,7 +427,7 @@ fn show_close(line: &Line) -> String {
     body
 }
 
-fn show_session_error(line: &Line) -> String {
+fn show_session_error(line: &View) -> String {
     let error = &line.error;
     let severity = match error.severity.as_str() {
         "" => "ERROR",
@@ -420,7 +436,7 @@ fn show_session_error(line: &Line) -> String {
     format!("{severity} {}: {}", error.code, error.message)
 }
 
-fn show_gap(line: &Line) -> String {
+fn show_gap(line: &View) -> String {
     let gap = &line.gap;
     let mut what = Vec::new();
     what.extend(

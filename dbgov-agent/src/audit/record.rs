@@ -68,6 +68,23 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: &[Kind] = &[
+        Kind::Statement,
+        Kind::SessionOpen,
+        Kind::SessionClose,
+        Kind::Cancel,
+        Kind::SessionError,
+        Kind::ProtocolError,
+        Kind::Gap,
+        Kind::VerdictUnenforced,
+        Kind::Approval,
+        Kind::Control,
+        Kind::Tag,
+        Kind::Policy,
+        Kind::AgentStart,
+        Kind::AgentStop,
+    ];
+
     /// The name in the record.
     pub fn name(self) -> &'static str {
         match self {

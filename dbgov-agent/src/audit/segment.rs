@@ -6,6 +6,8 @@ use super::time;
 const SEQ_DIGITS: usize = 20;
 const PREFIX: &str = "audit-";
 const SUFFIX: &str = ".jsonl";
+/// Of a segment that is complete and compressed.
+pub(super) const COMPRESSED_SUFFIX: &str = ".zst";
 
 /// `audit-20261122T235959Z-00000000000000000042.jsonl`: when its first record happened, and that record's number.
 pub fn name(first_time_unix_ns: u64, first_seq: u64) -> String {
@@ -22,14 +24,20 @@ pub fn first_seq(name: &str) -> Option<u64> {
     seq.parse().ok()
 }
 
-/// The segments among the names, oldest first.
+/// The segments among the names, oldest first. Where one is there in both forms, since its compression was cut short,
+/// the one that is not compressed counts.
 pub fn sorted(names: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut segments: Vec<(u64, String)> = names
         .into_iter()
         .filter_map(|name| Some((first_seq(&name)?, name)))
         .collect();
     segments.sort_unstable();
+    segments.dedup_by(|(_, compressed), (_, plain)| stem(compressed) == stem(plain));
     segments.into_iter().map(|(_, name)| name).collect()
+}
+
+pub fn is_compressed(name: &str) -> bool {
+    name.ends_with(COMPRESSED_SUFFIX)
 }
 
 /// The file for what was cut off the end of a segment; `copy` tells apart those of one place.
@@ -41,7 +49,9 @@ pub(super) fn torn_name(segment: &str, offset: u64, copy: u32) -> String {
     }
 }
 
-fn stem(name: &str) -> Option<&str> {
+/// What the forms of one segment have in common.
+pub(super) fn stem(name: &str) -> Option<&str> {
+    let name = name.strip_suffix(COMPRESSED_SUFFIX).unwrap_or(name);
     name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)
 }
 
@@ -68,6 +78,8 @@ mod tests {
             "audit-.jsonl",
             "audit-x-1.jsonl",
             "audit-20261122T235959Z-00000000000000000042.jsonl.gz",
+            "audit-20261122T235959Z-00000000000000000042.jsonl.zst.new",
+            "audit-20261122T235959Z-00000000000000000042.zst",
             "audit-20261122T235959Z-99999999999999999999.jsonl",
             "audit-20261122T235959Z-+0000000000000000042.jsonl",
             "torn-20261122T235959Z-00000000000000000042-7.bin",
@@ -80,5 +92,17 @@ mod tests {
     fn the_clock_may_jump_back() {
         let (old, new) = (name(2_000_000_000, 1), name(0, 2));
         assert_eq!(sorted([new.clone(), old.clone()]), [old, new]);
+    }
+
+    #[test]
+    fn compressed_ones_are_the_same_segments() {
+        let (one, two) = (name(0, 1), name(0, 2));
+        let compressed = |name: &str| format!("{name}{COMPRESSED_SUFFIX}");
+        assert_eq!(first_seq(&compressed(&two)), Some(2));
+        assert!(is_compressed(&compressed(&two)) && !is_compressed(&two));
+        assert_eq!(
+            sorted([compressed(&two), compressed(&one), two.clone()]),
+            [compressed(&one), two]
+        );
     }
 }

@@ -4,11 +4,17 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::table::visible;
 use crate::agent::status::{GateStatus, PolicyStatus, Status};
 use crate::audit::live::text::count;
 use crate::chars::head;
 use crate::config::Config;
 use crate::control;
+use crate::sink::SinkStatus;
+use crate::sink::status::State;
+
+/// Of what a receiver said.
+const ERROR_COLUMNS_MAX: usize = 300;
 
 /// Exit code 0 only when the agent is capturing.
 pub fn run(config: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
@@ -142,6 +148,9 @@ fn readable(status: &Status) -> String {
             journal.unflushed
         );
     }
+    for sink in &status.sinks {
+        push_sink(&mut out, sink);
+    }
     for problem in &status.problems {
         let _ = writeln!(out, "  problem    {problem}");
     }
@@ -181,6 +190,38 @@ fn push_gate(out: &mut String, gate: &GateStatus) {
     ];
     for (what, count) in troubles.iter().filter(|(_, count)| *count > 0) {
         let _ = writeln!(out, "             {count} {what}");
+    }
+}
+
+fn push_sink(out: &mut String, sink: &SinkStatus) {
+    let _ = writeln!(
+        out,
+        "  sink       {} ({}): {}, up to record {}, {} behind ({})",
+        sink.name,
+        sink.kind,
+        sink.state.name(),
+        sink.delivered_seq,
+        count(sink.lag_records, "record"),
+        count(sink.lag_seconds, "second"),
+    );
+    let troubles = [
+        ("attempts failed", sink.retries),
+        ("records refused by the receiver", sink.refused),
+        ("records gone before they could be sent", sink.skipped),
+        ("times the journal was another one", sink.journal_replaced),
+        ("times started again", sink.restarts),
+    ];
+    for (what, count) in troubles.iter().filter(|(_, count)| *count > 0) {
+        let _ = writeln!(out, "             {count} {what}");
+    }
+    let fails = matches!(sink.state, State::Retrying | State::Blocked);
+    if let (true, Some(error)) = (fails, &sink.last_error) {
+        let _ = writeln!(
+            out,
+            "  SINK       {}: {}",
+            sink.name,
+            visible(error, ERROR_COLUMNS_MAX)
+        );
     }
 }
 
@@ -231,6 +272,17 @@ mod tests {
             pods: 1,
             ..PodsStatus::default()
         });
+        status.sinks = vec![SinkStatus {
+            name: "siem".to_owned(),
+            kind: "syslog".to_owned(),
+            state: State::Retrying,
+            delivered_seq: 41,
+            lag_records: 1,
+            lag_seconds: 5,
+            retries: 2,
+            last_error: Some("connection refused".to_owned()),
+            ..SinkStatus::default()
+        }];
         let text = readable(&status);
         for expected in [
             "NOT capturing",
@@ -244,6 +296,9 @@ mod tests {
             "5 packets dropped without a copy",
             "in pod shop-db/postgres-0",
             "kubernetes NOT connected, 1 pod of node node-7",
+            "sink       siem (syslog): retrying, up to record 41, 1 record behind (5 seconds)",
+            "2 attempts failed",
+            "SINK       siem: connection refused",
         ] {
             assert!(text.contains(expected), "{expected}: {text}");
         }

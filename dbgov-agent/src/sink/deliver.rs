@@ -64,4 +64,13 @@ pub trait Deliver {
     /// Returns once the receiver has the whole batch, as far as its protocol can tell. Nobody waits for it but the
     /// sink's own thread; the caller bounds the time it may take and drops the future when that is over.
     fn deliver(&mut self, batch: &[Item]) -> impl Future<Output = Result<(), DeliverError>>;
+
+    /// Whether the receiver has, for certain, everything that was delivered so far: the cursor moves only then. For
+    /// protocols that do not acknowledge; asked after each batch, now and then while there is nothing to do, and with
+    /// `now` before the end. After an error, here or from [`deliver`](Self::deliver), everything since the last `true`
+    /// is read and delivered again.
+    fn confirm(&mut self, now: bool) -> impl Future<Output = Result<bool, DeliverError>> {
+        let _ = now;
+        async { Ok(true) }
+    }
 }

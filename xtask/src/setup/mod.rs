@@ -9,6 +9,7 @@ mod node;
 mod packages;
 mod postgres;
 mod python;
+mod receivers;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -29,6 +30,8 @@ pub(crate) enum Part {
     Kernel,
     /// PostgreSQL and network tools: the end-to-end tests and the demo
     Postgres,
+    /// rsyslog, syslog-ng and a NATS server: the end-to-end tests of the sinks
+    Receivers,
     /// Python, Node and Java clients: the test group `drivers`
     Drivers,
     /// What makes and checks the Debian package, the manifests and the image's Dockerfile
@@ -45,6 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Part::Agent,
             Part::Kernel,
             Part::Postgres,
+            Part::Receivers,
             Part::Deploy,
             Part::Drivers,
         ])
@@ -62,6 +66,7 @@ pub(crate) fn provide(parts: &[Part]) -> Result<()> {
             }
             Part::Agent => agent::provide()?,
             Part::Postgres => postgres::provide()?,
+            Part::Receivers => receivers::provide()?,
             Part::Drivers => drivers::provide()?,
             Part::Deploy => deploy::provide()?,
             Part::Emulator => emulator::provide()?,

@@ -49,6 +49,14 @@ impl Problem {
             width: meant.chars().count().max(1),
         }
     }
+
+    /// With its place, but not with what stands there.
+    pub(crate) fn without_source(self) -> Self {
+        Problem {
+            source: String::new(),
+            ..self
+        }
+    }
 }
 
 impl fmt::Display for PolicyError {
