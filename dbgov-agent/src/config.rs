@@ -3,6 +3,7 @@
 
 mod kubernetes;
 mod network;
+mod redact;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,11 +12,13 @@ use serde::Deserialize;
 
 pub use self::kubernetes::{Enabled, KubernetesConfig};
 use self::network::NetworkConfig;
+pub use self::redact::RedactionConfig;
 use crate::capture::kernel::{PACKET_RING_BYTES_MAX, PACKET_RING_BYTES_MIN};
 use crate::glob::Glob;
 use crate::identity::networks::Networks;
 use crate::identity::tags::TagRule;
 use crate::policy::Problem;
+use crate::redact::RedactRule;
 use crate::sink::config::{self as sink, SinkConfig};
 
 /// Where the configuration is looked for when `--config` is not given.
@@ -64,6 +67,10 @@ pub struct Config {
     #[serde(rename = "server")]
     pub servers: Vec<ServerConfig>,
     pub audit: AuditConfig,
+    /// What of statements the records keep; the first that is for one decides.
+    #[serde(rename = "redact")]
+    redact_sections: Vec<toml::Spanned<RedactRule>>,
+    pub redaction: RedactionConfig,
     /// None: everything is allowed, and no record has a verdict.
     pub policy: Option<PolicyConfig>,
     #[serde(rename = "sink", deserialize_with = "sink_sections")]
@@ -324,6 +331,10 @@ impl Config {
             path: path.to_owned(),
             problem: Problem::new(text, mistake.span, mistake.what),
         })?);
+        redact::check(&config.redact_sections).map_err(|mistake| ConfigError::At {
+            path: path.to_owned(),
+            problem: Problem::new(text, mistake.span, mistake.what),
+        })?;
         let sections = std::mem::take(&mut config.sink_sections);
         let directory = path.parent().unwrap_or(Path::new(""));
         config.sinks = sink::sinks(sections, directory).map_err(|mistake| {
@@ -337,6 +348,9 @@ impl Config {
             }
         })?;
         if let Some(directory) = path.parent() {
+            if let Some(key_file) = &mut config.redaction.key_file {
+                *key_file = directory.join(&*key_file);
+            }
             if let Some(policy) = &mut config.policy {
                 policy.file = directory.join(&policy.file);
             }

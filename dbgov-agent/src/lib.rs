@@ -8,6 +8,7 @@
 //! identity   who is behind the connection
 //! policy     (facts, identity) -> verdict
 //! gate       verdict -> release, rewrite, reset, wait for approval
+//! redact     what of a statement its record keeps
 //! audit      record -> hash-chained journal on disk
 //! sink       journal -> SIEM
 //! ```
@@ -31,6 +32,7 @@ pub mod judge;
 pub mod pipeline;
 pub mod policy;
 pub mod protocol;
+pub mod redact;
 pub mod replay;
 pub mod session;
 pub mod sink;

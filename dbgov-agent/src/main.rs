@@ -8,6 +8,10 @@ use clap::{Parser, Subcommand};
 use dbgov_agent::command;
 use dbgov_agent::gate::approvals::Decision;
 use dbgov_agent::identity::tags::TagName;
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
 
 /// Shows what people, services and AI agents do to databases, from the kernel of the host.
 #[derive(Parser)]
@@ -160,14 +164,13 @@ const LOG_DEFAULT: &str = "info,kube_client=off";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("DBGOV_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOG_DEFAULT)),
-        )
+    let asked =
+        EnvFilter::try_from_env("DBGOV_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
+    let log = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_filter(asked.and(filter_fn(may_be_logged)));
+    tracing_subscriber::registry().with(log).init();
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
@@ -182,6 +185,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whatever `DBGOV_LOG` asks for: the parser logs the literals it reads, and what the clients of other servers log of their
+/// requests nobody here has looked through for secrets.
+fn may_be_logged(about: &tracing::Metadata<'_>) -> bool {
+    let is_of = |name: &&str| about.target().starts_with(name);
+    if is_of(&"sqlparser") {
+        return false;
+    }
+    ["dbgov", "aya"].iter().any(|name| is_of(name)) || *about.level() <= tracing::Level::INFO
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {

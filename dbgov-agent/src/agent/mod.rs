@@ -40,6 +40,7 @@ use crate::identity::pods::{self, FIRST_LIST_TIMEOUT, Pods};
 use crate::judge::Rulebook;
 use crate::pipeline::{Governed, Pipeline};
 use crate::protocol::postgres::Limits;
+use crate::redact::KeyError;
 use crate::sink::config::SinkKind;
 use crate::sink::{self, SinkError, Sinks};
 
@@ -72,6 +73,8 @@ pub enum AgentError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(transparent)]
+    Redaction(#[from] KeyError),
     #[error(transparent)]
     Sink(#[from] SinkError),
     #[error(
@@ -116,6 +119,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     let enforces = watch
         .as_ref()
         .is_some_and(|watch| watch.mode == PolicyMode::Enforce);
+    let redactor = Arc::new(config.redactor()?);
     check_sinks(config, display)?;
     let control = Control::bind(&config.agent.control_socket)?;
     let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
@@ -161,6 +165,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         pipeline.set_pods(Arc::clone(pods));
         pods.wait_until_told(first_list);
     }
+    pipeline.recorder().redactor = redactor;
     pipeline.recorder().boot_clock = boot_ns;
     let mut notes = vec![start_record(config, &kernel)];
     let (gate, heart) = match (policy, &mut watch) {

@@ -27,6 +27,7 @@ pub(super) fn write_statement(block: &StatementBlock, json: &mut Vec<u8>) {
     object.texts("params", block.params.iter().map(Option::as_deref));
     object.flag_if_set("params_truncated", block.params_truncated);
     object.text("parse", block.parse);
+    object.texts("redacted", block.redacted.iter().map(|what| Some(*what)));
     object.optional_text("sha256", block.sha256.as_deref());
     object.texts("tables", block.tables.iter().map(|table| Some(&**table)));
     object.optional_text("text", block.text.as_ref().map(|text| &*text.text));

@@ -315,6 +315,9 @@ pub struct StatementBlock {
     pub params_truncated: bool,
     /// `ok`, `partial`, `failed`, or `unseen` where the Parse was never seen.
     pub parse: &'static str,
+    /// What was taken out of text and parameters: `password`, `literals`, `params`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub redacted: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     #[serde(skip_serializing_if = "no_items")]
@@ -511,8 +514,9 @@ pub struct ApprovalStatement {
     pub bytes: u64,
     /// The beginning of the text.
     pub head: String,
-    /// Of the whole text on the wire.
-    pub sha256: String,
+    /// Of the whole text on the wire; not where something was taken out of it, which could be guessed from that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// A tag that was given to a cgroup or taken from it.

@@ -173,6 +173,7 @@ pub(crate) fn everything() -> Vec<Record> {
         block.missing_where = true;
         block.params = vec![some(), None];
         block.params_truncated = true;
+        block.redacted = vec!["password", "literals"];
         block.sha256 = some();
         block.tables = Arc::from([nasty.clone().into_boxed_str()]);
         block.bytes = u64::MAX;
@@ -303,7 +304,7 @@ fn approval() -> Record {
         statement: ApprovalStatement {
             bytes: u64::MAX,
             head: nasty_text(),
-            sha256: "00".repeat(32),
+            sha256: Some("00".repeat(32)),
         },
         waited_us: u64::MAX,
     }));

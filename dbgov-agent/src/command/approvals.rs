@@ -98,7 +98,7 @@ mod tests {
             statement: Statement {
                 head: head.to_owned(),
                 bytes: 18,
-                sha256: String::new(),
+                sha256: None,
             },
             waited_us: 61_000_000,
             left_us: 539_000_000,

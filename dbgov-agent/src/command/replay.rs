@@ -37,6 +37,7 @@ pub fn run(config: Option<&Path>, file: &Path) -> anyhow::Result<()> {
     let mut line = Vec::new();
     let mut replay = Replay::new(limits);
     replay.networks = Arc::clone(&config.networks);
+    replay.recorder.redactor = Arc::new(config.redactor()?);
     // A capture file is past: verdicts say what would have been.
     replay.recorder.rulebook = policy.map(|policy| {
         Arc::new(Rulebook {

@@ -8,9 +8,10 @@ use std::time::Duration;
 use dbgov_common::gate::{CLASS_STRICT, CLASS_TRIGGER};
 use sha2::{Digest, Sha256};
 
-use super::approvals::Statement;
+use super::approvals::{HEAD_BYTES_MAX, Statement};
 use super::classes::Class;
 use super::flow::Flow;
+use crate::chars::head;
 use crate::protocol::{Request, Text, TimeNs, Via};
 
 /// How long the answers to messages before a refused one are waited for, nanoseconds: their results are to be recorded,
@@ -227,17 +228,21 @@ impl Gated {
     }
 
     /// This message has to wait for a person.
-    pub fn will_wait(&mut self, request: &Request, cause: Cause) {
+    /// `shown`: its text, as it may be shown.
+    pub fn will_wait(&mut self, request: &Request, shown: Option<&Arc<Text>>, cause: Cause) {
         let text = request.texts.first();
+        let as_sent = text
+            .zip(shown)
+            .filter(|(text, shown)| Arc::ptr_eq(text, shown));
         self.to_wait.push_back(Waiting {
             number: request.number,
             text_at: request.text_at,
             statement: Statement {
-                head: text.map(|text| text.text.to_string()).unwrap_or_default(),
-                bytes: text.map_or(0, |text| text.bytes),
-                sha256: text
-                    .map(|text| hex::encode(sha256(text)))
+                head: shown
+                    .map(|shown| head(&shown.text, HEAD_BYTES_MAX).to_owned())
                     .unwrap_or_default(),
+                bytes: text.map_or(0, |text| text.bytes),
+                sha256: as_sent.map(|(text, _)| hex::encode(sha256(text))),
             },
             cause,
         });

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod ancestors;
+mod command;
 pub mod joiner;
 mod name;
 pub mod networks;

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::Process;
 use super::networks::NamedAddress;
 use super::pods::Pod;
+use super::{Process, command};
 use crate::audit::record::{Identity, ParentBlock, PodBlock, ProcessBlock};
 use crate::clock::process_start_unix_ns;
 
@@ -106,7 +106,7 @@ pub fn pod_block(pod: &Pod, container: Option<&str>, cgroup: Option<&str>) -> Po
 pub fn process_block(process: &Process) -> Option<ProcessBlock> {
     let started_ns = process.started_ns?;
     Some(ProcessBlock {
-        command: process.command.clone(),
+        command: command::redacted(&process.command),
         command_truncated: process.command_truncated,
         parents: process
             .parents

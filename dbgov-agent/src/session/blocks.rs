@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::audit::record::{ResultBlock, StatementBlock};
-use crate::protocol::{Direction, SessionFacts, Statement, StatementResult, Text, TimeNs};
-use crate::sql::{FactsCache, Options, claims};
+use crate::protocol::{Direction, SessionFacts, StatementResult, Text, TimeNs};
+use crate::sql::{Facts, Options, claims};
 
 pub(super) fn name(direction: Direction) -> &'static str {
     match direction {
@@ -32,23 +32,6 @@ pub(super) fn result_block(sent_at: TimeNs, result: &mut StatementResult) -> Res
     }
 }
 
-pub(super) fn statement_block(statement: Statement, cache: &mut FactsCache) -> StatementBlock {
-    let mut block = StatementBlock {
-        function_oid: statement.function_oid,
-        params: statement.params,
-        params_truncated: statement.params_truncated,
-        parse: if statement.unseen { "unseen" } else { "ok" },
-        via: statement.via.name(),
-        ..StatementBlock::default()
-    };
-    if let Some(text) = statement.text {
-        text_facts(&mut block, text, options(&statement.session), cache);
-    } else if statement.function_oid.is_some() {
-        block.count = 1;
-    }
-    block
-}
-
 /// How the server reads texts of this session. What it has not said is its default.
 pub(super) fn options(facts: &SessionFacts) -> Options {
     Options {
@@ -56,13 +39,8 @@ pub(super) fn options(facts: &SessionFacts) -> Options {
     }
 }
 
-pub(super) fn text_facts(
-    block: &mut StatementBlock,
-    text: Arc<Text>,
-    options: Options,
-    cache: &mut FactsCache,
-) {
-    let facts = cache.get_text_with(&text, options);
+/// `text`: as it may be shown. `facts`: of the original.
+pub(super) fn text_facts(block: &mut StatementBlock, text: &Arc<Text>, facts: &Facts) {
     block.bytes = text.bytes;
     block.comment.claimed = claims(&text.text);
     block.count = facts.count;
@@ -75,5 +53,5 @@ pub(super) fn text_facts(
     block.tables = Arc::clone(&facts.tables);
     block.truncated = text.truncated;
     block.verbs = Arc::clone(&facts.verbs);
-    block.text = Some(text);
+    block.text = Some(Arc::clone(text));
 }

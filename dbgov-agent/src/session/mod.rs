@@ -3,20 +3,21 @@
 mod blocks;
 mod ends;
 mod recorder;
+mod redaction;
 mod verdict;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use self::blocks::{name, result_block, statement_block};
+use self::blocks::{name, options, result_block};
 use self::ends::Ends;
 pub use self::recorder::Recorder;
 pub use self::verdict::Judgement;
 use self::verdict::Noted;
 use crate::audit::record::{
     self, CancelBlock, CloseBlock, ErrorBlock, GapBlock, HolderBlock, Kind, Record, Rendered,
-    VerdictBlock,
+    StatementBlock, VerdictBlock,
 };
 use crate::identity::{Process, identity, process_block};
 use crate::policy::Message;
@@ -65,6 +66,8 @@ pub struct Session {
     role_may_change: bool,
     /// Something was sent since the server last was ready that may change how it reads texts.
     settings_may_change: bool,
+    /// A statement about a secret was prepared, for EXECUTE to run.
+    runs_secrets: bool,
 }
 
 /// The rendered parts of a record that stay the same while nothing about the session changes.
@@ -121,6 +124,7 @@ impl Session {
             cancels: None,
             role_may_change: false,
             settings_may_change: false,
+            runs_secrets: false,
         }
     }
 
@@ -201,12 +205,13 @@ impl Session {
             Event::SessionError { at, error } => {
                 self.errors += 1;
                 let record = self.base(Kind::SessionError, at, recorder);
-                let error = ErrorBlock {
+                let mut error = ErrorBlock {
                     code: Some(error.code),
                     message: Some(error.message),
                     severity: Some(error.severity),
                     ..ErrorBlock::default()
                 };
+                self.redact_error(&mut error, recorder);
                 recorder.push(Record {
                     error: Some(error.into()),
                     ..record
@@ -337,9 +342,15 @@ impl Session {
         }
         let facts = Arc::clone(&statement.session);
         let mut record = self.base_with(Kind::Statement, statement.sent_at, facts, recorder);
-        record.result = Some(result_block(statement.sent_at, &mut statement.result));
+        let seen = self.look_at(&statement, recorder);
+        let mut result = result_block(statement.sent_at, &mut statement.result);
+        seen.result(&mut result, recorder);
+        record.result = Some(result);
         record.verdict = self.verdict(statement.number);
-        record.statement = Some(statement_block(statement, &mut recorder.facts));
+        if let Some(verdict) = &mut record.verdict {
+            seen.verdict(verdict);
+        }
+        record.statement = Some(statement_block(statement, &seen, recorder));
         recorder.push(record);
     }
 
@@ -421,4 +432,31 @@ impl Session {
             identity,
         })
     }
+}
+
+fn statement_block(
+    mut statement: Statement,
+    seen: &redaction::Seen,
+    recorder: &mut Recorder,
+) -> StatementBlock {
+    let params_redacted = seen.params(&mut statement, recorder);
+    let mut block = StatementBlock {
+        function_oid: statement.function_oid,
+        params: statement.params,
+        params_truncated: statement.params_truncated,
+        parse: if statement.unseen { "unseen" } else { "ok" },
+        via: statement.via.name(),
+        ..StatementBlock::default()
+    };
+    match &statement.text {
+        Some(text) => seen.text(&mut block, text, recorder, options(&statement.session)),
+        None if statement.function_oid.is_some() => block.count = 1,
+        None => {}
+    }
+    for what in params_redacted {
+        if !block.redacted.contains(&what) {
+            block.redacted.push(what);
+        }
+    }
+    block
 }

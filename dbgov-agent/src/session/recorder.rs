@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::config::PolicyMode;
 use crate::judge::Rulebook;
 use crate::protocol::TimeNs;
+use crate::redact::Redactor;
 use crate::sql::{Dialect, FactsCache};
 
 /// Records that are handed over together: few enough to be in the processor's nearest cache still. What is given up at
@@ -27,6 +28,8 @@ pub struct Recorder {
     pub rulebook: Option<Arc<Rulebook>>,
     /// ... and whether its verdicts are carried out.
     pub mode: PolicyMode,
+    /// What of a statement the records keep.
+    pub redactor: Arc<Redactor>,
     /// The kernel's boot clock, for how long something was held; a capture file has none.
     pub boot_clock: fn() -> TimeNs,
 }
@@ -41,6 +44,7 @@ impl Recorder {
             statements: 0,
             rulebook: None,
             mode: PolicyMode::Observe,
+            redactor: Arc::default(),
             boot_clock: || 0,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::blocks::{name, options, text_facts};
+use super::blocks::{name, options};
 use super::{Recorder, Session};
 use crate::audit::record::{ApprovalBlock, ErrorBlock, Kind, Record, StatementBlock, VerdictBlock};
 use crate::judge::{Judged, Who};
@@ -145,6 +145,7 @@ impl Session {
             .as_ref()
             .map_or(self.opened_at, |request| request.at);
         let mut record = self.base(Kind::VerdictUnenforced, at, recorder);
+        let mut verdict = judgement.judged.block(recorder.mode);
         if let Some(request) = &judgement.request {
             let mut block = StatementBlock {
                 function_oid: request.function_oid,
@@ -153,12 +154,13 @@ impl Session {
                 ..StatementBlock::default()
             };
             if let Some(text) = request.texts.first() {
-                let options = options(&request.session);
-                text_facts(&mut block, Arc::clone(text), options, &mut recorder.facts);
+                let seen = self.look_at_text(text, &request.session, recorder);
+                seen.text(&mut block, text, recorder, options(&request.session));
+                seen.verdict(&mut verdict);
             }
             record.statement = Some(block);
         }
-        record.verdict = Some(judgement.judged.block(recorder.mode));
+        record.verdict = Some(verdict);
         recorder.push(record);
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
+use super::secret::{self, Secrets};
 use super::{Change, Dialect, Facts, Lexed, Options};
 use crate::protocol::Text;
 
@@ -29,11 +30,19 @@ const ENTRY_BYTES: usize = 256;
 /// In front of keys that are whole texts; no other key starts with it.
 const WHOLE_TEXT: u8 = 0;
 
+/// A text that is sent once and run again and again.
+#[derive(Clone)]
+struct Slot {
+    text: Arc<Text>,
+    facts: Arc<Facts>,
+    secrets: Option<Arc<Secrets>>,
+}
+
 pub struct FactsCache {
     dialect: Dialect,
     entries: LruCache<Box<[u8]>, Arc<Facts>>,
     bytes: usize,
-    slots: Vec<Option<(Arc<Text>, Arc<Facts>)>>,
+    slots: Vec<Option<Slot>>,
     lexed: Lexed,
 }
 
@@ -80,19 +89,33 @@ impl FactsCache {
 
     /// The facts of a text that the caller keeps and asks for again (a prepared statement): found by its address.
     pub fn get_text(&mut self, text: &Arc<Text>) -> Arc<Facts> {
-        let slot = (Arc::as_ptr(text).addr() / align_of::<u128>()) % SLOTS;
-        if let Some((held, facts)) = &self.slots[slot]
-            && Arc::ptr_eq(held, text)
-        {
-            return Arc::clone(facts);
+        if let Some(slot) = self.slot(text) {
+            return Arc::clone(&slot.facts);
         }
         let facts = self.get(&text.text, text.truncated);
         // Nobody else holds the text of a simple query: it does not come again under this address.
         let shared = Arc::strong_count(text) > 1;
         if shared && text.text.len() <= SLOT_TEXT_BYTES_MAX {
-            self.slots[slot] = Some((Arc::clone(text), Arc::clone(&facts)));
+            self.slots[slot_of(text)] = Some(Slot {
+                text: Arc::clone(text),
+                facts: Arc::clone(&facts),
+                secrets: secrets(text),
+            });
         }
         facts
+    }
+
+    /// The secrets in a text: of one that the caller keeps found by its address.
+    pub fn secrets(&self, text: &Arc<Text>) -> Option<Arc<Secrets>> {
+        match self.slot(text) {
+            Some(slot) => slot.secrets.clone(),
+            None => secrets(text),
+        }
+    }
+
+    fn slot(&self, text: &Arc<Text>) -> Option<&Slot> {
+        let slot = self.slots[slot_of(text)].as_ref()?;
+        Arc::ptr_eq(&slot.text, text).then_some(slot)
     }
 
     fn read_keyed(&mut self, text: &str) -> Arc<Facts> {
@@ -134,6 +157,14 @@ impl FactsCache {
             self.bytes -= cost(key.len(), &facts);
         }
     }
+}
+
+fn slot_of(text: &Arc<Text>) -> usize {
+    (Arc::as_ptr(text).addr() / align_of::<u128>()) % SLOTS
+}
+
+fn secrets(text: &Text) -> Option<Arc<Secrets>> {
+    secret::secrets(&text.text, text.truncated).map(Arc::new)
 }
 
 /// The options are the default ones, or all the same to this text.

@@ -14,6 +14,7 @@
 //!   scan        whatever is left: what the tokens could mean
 //! collector   where they put what they find
 //! cache       facts of texts seen before
+//! secret      where the passwords of a text are
 //! ```
 #![forbid(unsafe_code)]
 
@@ -35,6 +36,7 @@ mod normalize;
 mod query;
 mod same;
 mod scan;
+pub mod secret;
 mod session;
 mod statement;
 #[cfg(test)]

@@ -42,8 +42,9 @@ pub struct Statement {
     pub head: String,
     /// Length of its text on the wire, bytes.
     pub bytes: u64,
-    /// Of all bytes of the text on the wire, hexadecimal.
-    pub sha256: String,
+    /// Of all bytes of the text on the wire, hexadecimal; not where something was taken out of its head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// Who wants what, and which rule asks for a decision.

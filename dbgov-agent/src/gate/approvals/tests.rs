@@ -16,7 +16,7 @@ fn request(cookie: u64) -> Request {
         statement: Statement {
             head: "UPDATE t SET x = 1".to_owned(),
             bytes: 18,
-            sha256: "00".repeat(32),
+            sha256: Some("00".repeat(32)),
         },
     }
 }

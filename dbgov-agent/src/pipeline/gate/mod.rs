@@ -199,7 +199,11 @@ impl Pipeline {
             gated.remember_cause(request.number, cause(verdict));
         }
         if outcome == Outcome::Hold {
-            gated.will_wait(request, cause(verdict));
+            let facts = judgement.judged.facts.as_deref();
+            let shown = connection
+                .session
+                .shown_text(request, facts, &self.recorder);
+            gated.will_wait(request, shown.as_ref(), cause(verdict));
         }
         gated.held_since(request.number, request.end, request.at);
         gated.flow.decide(Decision {
