@@ -40,7 +40,7 @@ use crate::identity::pods::{self, FIRST_LIST_TIMEOUT, Pods};
 use crate::judge::Rulebook;
 use crate::pipeline::{Governed, Pipeline};
 use crate::protocol::postgres::Limits;
-use crate::redact::KeyError;
+use crate::redact;
 use crate::sink::config::SinkKind;
 use crate::sink::{self, SinkError, Sinks};
 
@@ -74,7 +74,7 @@ pub enum AgentError {
     #[error(transparent)]
     Control(#[from] ControlError),
     #[error(transparent)]
-    Redaction(#[from] KeyError),
+    Redaction(#[from] redact::KeyError),
     #[error(transparent)]
     Sink(#[from] SinkError),
     #[error(

@@ -158,7 +158,11 @@ fn a_wrong_token_is_said_without_it() -> Result<()> {
             "type = \"webhook\"\nsignature_secret = \"wr0ng\"",
             "the signature is wrong",
         ),
-        ("grpc", "type = \"otlp\"\ntoken = \"wr0ng\"", "Unauthenticated"),
+        (
+            "grpc",
+            "type = \"otlp\"\ntoken = \"wr0ng\"",
+            "Unauthenticated",
+        ),
     ] {
         let receiver = match kind {
             "grpc" => Receiver::grpc(&stand.path(""))?,
