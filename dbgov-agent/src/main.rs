@@ -151,6 +151,10 @@ enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Say whether a journal is what dbgov wrote, or where it first is not; needs no agent; exit 0 only when it is
+    Verify(command::verify::Verify),
+    /// Print the public key that the journal's signatures are checked with, and its id
+    Key,
 }
 
 /// What is logged without `DBGOV_LOG`. The Kubernetes client would tell each of its attempts.
@@ -211,16 +215,15 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
                 PolicyCommand::Test { file, case } => command::policy::test(file, case),
             };
         }
-        Command::Audit {
-            command:
-                AuditCommand::Tail {
-                    lines,
-                    follow,
-                    json,
-                },
-        } => {
-            command::tail::run(config, *lines, *follow, *json)?;
-        }
+        Command::Audit { command } => match command {
+            AuditCommand::Tail {
+                lines,
+                follow,
+                json,
+            } => command::tail::run(config, *lines, *follow, *json)?,
+            AuditCommand::Verify(verify) => return command::verify::run(verify),
+            AuditCommand::Key => command::verify::key(config)?,
+        },
         Command::Gate { command } => {
             return match command {
                 GateCommand::Status { json } => command::gate::status(config, *json),

@@ -14,7 +14,7 @@ use super::segment::{self, COMPRESSED_SUFFIX};
 use super::{lines, storage};
 
 /// Of whole lines, before compression; a longer line is a frame of its own. Smaller frames compress less well.
-pub const FRAME_BYTES: usize = 1 << 20;
+pub(super) const FRAME_BYTES: usize = 1 << 20;
 /// zstd's own default: 500 MB/s, and an eighth of the size for what we write.
 const LEVEL: i32 = 3;
 /// The compressor's memory is some five times its window, 512 KiB: the agent has 64 MiB for all it does.
@@ -43,7 +43,10 @@ impl SegmentJob for Compress {
             fs::remove_file(&unfinished)?;
             return written.map(|_| ());
         }
-        fs::rename(&unfinished, dir.join(format!("{segment}{COMPRESSED_SUFFIX}")))?;
+        fs::rename(
+            &unfinished,
+            dir.join(format!("{segment}{COMPRESSED_SUFFIX}")),
+        )?;
         let dir = File::open(dir)?;
         // The new name is there for good before the old one goes.
         dir.sync_all()?;
@@ -149,8 +152,12 @@ mod tests {
     fn content(lines: u32) -> Vec<u8> {
         let mut content = Vec::new();
         for number in 0..lines {
-            let digest = format!("{:?}", std::hash::BuildHasher::hash_one(&foldhash::fast::FixedState::default(), number));
-            content.extend_from_slice(format!("{{\"n\":{number},\"x\":\"{digest}\"}}\n").as_bytes());
+            let digest = format!(
+                "{:?}",
+                std::hash::BuildHasher::hash_one(&foldhash::fast::FixedState::default(), number)
+            );
+            content
+                .extend_from_slice(format!("{{\"n\":{number},\"x\":\"{digest}\"}}\n").as_bytes());
         }
         content
     }
@@ -219,7 +226,12 @@ mod tests {
         left.sort();
         assert_eq!(
             left,
-            [one, format!("{two}.zst"), "other.zst".to_owned(), "other.zst.new".to_owned()]
+            [
+                one,
+                format!("{two}.zst"),
+                "other.zst".to_owned(),
+                "other.zst.new".to_owned()
+            ]
         );
     }
 

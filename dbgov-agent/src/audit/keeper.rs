@@ -90,7 +90,7 @@ impl Stop {
 }
 
 /// Wakes the keeper; for the writer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Bell(Arc<Stop>);
 
 impl Bell {
@@ -109,8 +109,12 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// What it has to record goes the way of all records.
-    pub(super) fn start(config: KeeperConfig, records: SyncSender<Batch>) -> io::Result<Self> {
-        let stop = Arc::new(Stop::default());
+    pub(super) fn start(
+        config: KeeperConfig,
+        bell: Bell,
+        records: SyncSender<Batch>,
+    ) -> io::Result<Self> {
+        let stop = bell.0;
         let shared = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("audit-keeper".to_owned())
@@ -129,10 +133,6 @@ impl Keeper {
             stop,
             thread: Some(thread),
         })
-    }
-
-    pub(super) fn bell(&self) -> Bell {
-        Bell(Arc::clone(&self.stop))
     }
 }
 
@@ -226,7 +226,12 @@ impl Work {
                     job.run(&self.dir, segment, stop).map_err(|error| {
                         io::Error::new(error.kind(), format!("{} {segment}: {error}", job.name()))
                     })?;
-                    tracing::debug!(segment, job = job.name(), ms = start.elapsed().as_millis() as u64, "done");
+                    tracing::debug!(
+                        segment,
+                        job = job.name(),
+                        ms = start.elapsed().as_millis() as u64,
+                        "done"
+                    );
                 }
             }
             segments = complete_segments(&self.dir)?;

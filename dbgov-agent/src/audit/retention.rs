@@ -68,7 +68,10 @@ impl Retention {
         let tombstone = self.tombstone(dir, &doomed, before.as_ref())?;
         write_tombstone(dir, &tombstone)?;
         remove(dir, &doomed.segments)?;
-        let first_seq = doomed.segments.first().and_then(|name| segment::first_seq(name));
+        let first_seq = doomed
+            .segments
+            .first()
+            .and_then(|name| segment::first_seq(name));
         let mut record = Record::new(Kind::Retention, time::unix_now_ns());
         record.retention = Some(Box::new(RetentionBlock {
             bytes: doomed.bytes,
@@ -141,7 +144,8 @@ impl Retention {
         if days_max > 0 {
             let oldest_kept = time::unix_now_ns().saturating_sub(days_max * NS_PER_DAY);
             // Names have their time before their number, and times sort as texts do.
-            if segment::start(next).is_some_and(|start| start < time::compact(oldest_kept).as_str()) {
+            if segment::start(next).is_some_and(|start| start < time::compact(oldest_kept).as_str())
+            {
                 return Some("age");
             }
         }
@@ -177,14 +181,15 @@ impl Retention {
         };
         let mut names: Vec<&String> = doomed.segments.iter().collect();
         names.push(&doomed.next);
-        let mut last: Option<(u64, String)> = before
-            .map(|tombstone| (tombstone.last_seq, tombstone.last_hash.clone()));
+        let mut last: Option<(u64, String)> =
+            before.map(|tombstone| (tombstone.last_seq, tombstone.last_hash.clone()));
         let mut first_seq = before.map(|tombstone| tombstone.first_seq);
         for name in names {
-            let ends = Ends::read(&dir.join(name), *name == doomed.next)?.ok_or_else(|| broken(name))?;
-            let follows = last.as_ref().is_none_or(|(seq, hash)| {
-                ends.first_seq == seq + 1 && ends.first_prev == *hash
-            });
+            let ends =
+                Ends::read(&dir.join(name), *name == doomed.next)?.ok_or_else(|| broken(name))?;
+            let follows = last
+                .as_ref()
+                .is_none_or(|(seq, hash)| ends.first_seq == seq + 1 && ends.first_prev == *hash);
             if !follows {
                 return Err(broken(name));
             }
@@ -302,6 +307,8 @@ pub(super) fn delivered_seq(dir: &Path, sinks: &[String]) -> Option<u64> {
 
 fn read_small(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    lines::open_regular(path)?.take(bytes_max).read_to_end(&mut text)?;
+    lines::open_regular(path)?
+        .take(bytes_max)
+        .read_to_end(&mut text)?;
     Ok(text)
 }

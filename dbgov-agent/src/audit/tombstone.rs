@@ -76,7 +76,10 @@ impl Tombstone {
         let tombstone: Tombstone =
             serde_json::from_slice(text).map_err(|error| error.to_string())?;
         if tombstone.v != 1 {
-            return Err(format!("it has version {}, and this dbgov knows 1", tombstone.v));
+            return Err(format!(
+                "it has version {}, and this dbgov knows 1",
+                tombstone.v
+            ));
         }
         if tombstone.first_seq > tombstone.last_seq {
             return Err("its last record comes before its first".to_owned());

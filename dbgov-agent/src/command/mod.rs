@@ -11,3 +11,4 @@ pub mod status;
 mod table;
 pub mod tag;
 pub mod tail;
+pub mod verify;

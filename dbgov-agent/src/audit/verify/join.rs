@@ -35,7 +35,11 @@ pub(super) struct Join<'a> {
 }
 
 impl<'a> Join<'a> {
-    pub(super) fn new(context: &'a Context<'a>, options: &'a Options, named: &'a [PublicKey]) -> Self {
+    pub(super) fn new(
+        context: &'a Context<'a>,
+        options: &'a Options,
+        named: &'a [PublicKey],
+    ) -> Self {
         Join {
             context,
             options,
@@ -53,7 +57,10 @@ impl<'a> Join<'a> {
         tombstone: Option<Result<Tombstone, String>>,
         passes: Vec<Pass>,
     ) -> Report {
-        let watched: Vec<Place> = passes.iter().flat_map(|pass| pass.watched.clone()).collect();
+        let watched: Vec<Place> = passes
+            .iter()
+            .flat_map(|pass| pass.watched.clone())
+            .collect();
         let mut checkpoints = vec![0; self.context.keys.len()];
         self.report.segments = passes.len() as u64;
         let tombstone = tombstone.and_then(|tombstone| self.tombstone(tombstone));
@@ -71,7 +78,14 @@ impl<'a> Join<'a> {
         self.finish(&listing)
     }
 
-    fn found(&mut self, seq: Option<u64>, file: &str, line: Option<u64>, kind: &'static str, what: String) {
+    fn found(
+        &mut self,
+        seq: Option<u64>,
+        file: &str,
+        line: Option<u64>,
+        kind: &'static str,
+        what: String,
+    ) {
         self.breaks.push(Break {
             kind,
             seq,
@@ -88,13 +102,20 @@ impl<'a> Join<'a> {
             Ok(tombstone) => match tombstone.public_key() {
                 None => "it names a key whose id is another's".to_owned(),
                 Some(key) if !self.options.keys.is_empty() && !self.options.keys.contains(&key) => {
-                    format!("it is signed with the key {}, which was not given", key.id())
+                    format!(
+                        "it is signed with the key {}, which was not given",
+                        key.id()
+                    )
                 }
                 Some(key) if !self.named.contains(&key) => {
-                    format!("it is signed with the key {}, which no segment names", key.id())
+                    format!(
+                        "it is signed with the key {}, which no segment names",
+                        key.id()
+                    )
                 }
                 Some(key) if !tombstone.is_signed(&key) => {
-                    "its signature does not hold: it was changed by somebody without the key".to_owned()
+                    "its signature does not hold: it was changed by somebody without the key"
+                        .to_owned()
                 }
                 Some(_) => {
                     self.is_signed = true;
@@ -156,7 +177,13 @@ impl<'a> Join<'a> {
         {
             let seq = pass.last.as_ref().map(|(seq, _)| *seq);
             let what = "its last record is no signature, and dbgov signs when it ends a segment: its end was cut or changed";
-            self.found(seq, &pass.name, Some(pass.records), "unsigned", what.to_owned());
+            self.found(
+                seq,
+                &pass.name,
+                Some(pass.records),
+                "unsigned",
+                what.to_owned(),
+            );
         }
         if let Some((first, _)) = &pass.first {
             self.report.first_seq.get_or_insert(*first);
@@ -215,7 +242,11 @@ impl<'a> Join<'a> {
         for stretch in &pass.before_crashes {
             if self.report.unsigned_before_crashes.len() < STRETCHES_MAX {
                 self.report.unsigned_before_crashes.push(Stretch {
-                    from: if stretch.from == 0 { from } else { stretch.from },
+                    from: if stretch.from == 0 {
+                        from
+                    } else {
+                        stretch.from
+                    },
                     to: stretch.to,
                 });
             }
@@ -228,10 +259,14 @@ impl<'a> Join<'a> {
         };
         let what = match watched.iter().find(|(found, _)| found == seq) {
             Some((_, found)) if found == hash => return,
-            Some((_, found)) => format!("record {seq} has the hash {found}, and {hash} is expected"),
+            Some((_, found)) => {
+                format!("record {seq} has the hash {found}, and {hash} is expected")
+            }
             None => {
                 let last = self.last.as_ref().map_or(0, |(seq, _)| *seq);
-                format!("record {seq} is expected and not there; the journal ends with record {last}")
+                format!(
+                    "record {seq} is expected and not there; the journal ends with record {last}"
+                )
             }
         };
         self.found(Some(*seq), "(the whole journal)", None, "expected", what);
@@ -249,7 +284,13 @@ impl<'a> Join<'a> {
         }
         if self.report.checkpoints == 0 && !self.options.keys.is_empty() && self.breaks.total == 0 {
             let what = "nothing in it is signed with the given key".to_owned();
-            self.found(self.report.first_seq, "(the whole journal)", None, "unsigned", what);
+            self.found(
+                self.report.first_seq,
+                "(the whole journal)",
+                None,
+                "unsigned",
+                what,
+            );
         }
         if self.named.len() > 1 {
             let ids: Vec<&str> = self.named.iter().map(PublicKey::id).collect();
@@ -268,11 +309,18 @@ impl<'a> Join<'a> {
             (self.report.last_seq, self.report.last_hash) = (Some(last), Some(hash));
         }
         if listing.torn > 0 {
-            let note = format!("{} files hold what was cut off the journal's end after crashes (torn-….bin)", listing.torn);
+            let note = format!(
+                "{} files hold what was cut off the journal's end after crashes (torn-….bin)",
+                listing.torn
+            );
             self.report.notes.push(note);
         }
         if listing.foreign.1 > 0 {
-            let note = format!("{} files are no part of a journal: {}", listing.foreign.1, listing.foreign.0.join(", "));
+            let note = format!(
+                "{} files are no part of a journal: {}",
+                listing.foreign.1,
+                listing.foreign.0.join(", ")
+            );
             self.report.notes.push(note);
         }
         self.report.origin_proven = !self.options.keys.is_empty() && self.report.checkpoints > 0;

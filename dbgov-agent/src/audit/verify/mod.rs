@@ -49,7 +49,9 @@ pub struct Options {
 pub enum VerifyError {
     #[error("cannot read the journal in {dir}: {source}")]
     Dir { dir: PathBuf, source: io::Error },
-    #[error("there is no journal in {dir}: none of its files is a segment (audit-….jsonl or .jsonl.zst)")]
+    #[error(
+        "there is no journal in {dir}: none of its files is a segment (audit-….jsonl or .jsonl.zst)"
+    )]
     NoSegments { dir: PathBuf },
 }
 
@@ -65,7 +67,10 @@ pub fn verify(dir: &Path, options: &Options) -> Result<Report, VerifyError> {
         });
     }
     let named = named_keys(dir, &listing.segments);
-    let tombstone = listing.tombstone.as_ref().map(|_| join::read_tombstone(dir));
+    let tombstone = listing
+        .tombstone
+        .as_ref()
+        .map(|_| join::read_tombstone(dir));
     let mut watched: Vec<u64> = options.expected.iter().map(|(seq, _)| *seq).collect();
     if let Some(Ok(tombstone)) = &tombstone {
         watched.push(tombstone.last_seq);

@@ -170,7 +170,11 @@ impl Reading<'_> {
         let head = match Head::read(line) {
             Ok(head) => head,
             Err(reason) => {
-                self.found(self.next_seq(), "unreadable", format!("it is no record as dbgov writes them: {reason}"));
+                self.found(
+                    self.next_seq(),
+                    "unreadable",
+                    format!("it is no record as dbgov writes them: {reason}"),
+                );
                 self.next = self.next_seq().map(|seq| (seq.saturating_add(1), None));
                 return;
             }
@@ -206,10 +210,17 @@ impl Reading<'_> {
         let wrong = match &self.next {
             _ if !is_whole => {
                 let seq = self.next.as_ref().map_or(head.seq, |(seq, _)| *seq);
-                Some((seq, "changed", "it was changed: it does not match its hash".to_owned()))
+                Some((
+                    seq,
+                    "changed",
+                    "it was changed: it does not match its hash".to_owned(),
+                ))
             }
             _ if head.v != u64::from(RECORD_VERSION) => {
-                let what = format!("it has version {}, and this dbgov knows {RECORD_VERSION}", head.v);
+                let what = format!(
+                    "it has version {}, and this dbgov knows {RECORD_VERSION}",
+                    head.v
+                );
                 Some((head.seq, "version", what))
             }
             Some((next, _)) if head.seq > *next => Some(missing(*next, head.seq - 1)),
@@ -227,13 +238,20 @@ impl Reading<'_> {
         match head.kind {
             "segment" => self.header(head),
             "checkpoint" if is_whole => return self.checkpoint(head),
-            "gap" if head.gap.is_some_and(|gap| gap.contains("\"cause\":\"crash\"")) => {
+            "gap"
+                if head
+                    .gap
+                    .is_some_and(|gap| gap.contains("\"cause\":\"crash\"")) =>
+            {
                 self.crash(head.seq.saturating_sub(1));
             }
             _ => {}
         }
         self.unsigned += 1;
-        if self.unsigned_max.is_some_and(|most| self.unsigned == most + 1) {
+        if self
+            .unsigned_max
+            .is_some_and(|most| self.unsigned == most + 1)
+        {
             let from = head.seq.saturating_sub(self.unsigned - 1);
             let what = format!(
                 "no signature in {} records from {from} on, and dbgov signs sooner: signatures were removed",
@@ -255,7 +273,10 @@ impl Reading<'_> {
             None => Some(("header", "its header cannot be read".to_owned())),
             Some(header) if header.format != FORMAT_VERSION => Some((
                 "version",
-                format!("the segment has format {}, and this dbgov knows {FORMAT_VERSION}", header.format),
+                format!(
+                    "the segment has format {}, and this dbgov knows {FORMAT_VERSION}",
+                    header.format
+                ),
             )),
             Some(header) if header.public_key().is_none() => Some((
                 "header",
@@ -263,7 +284,10 @@ impl Reading<'_> {
             )),
             Some(header) if !self.context.keys.iter().any(|key| key.id() == header.key) => Some((
                 "key",
-                format!("from here on signed with the key {}, which was not given", header.key),
+                format!(
+                    "from here on signed with the key {}, which was not given",
+                    header.key
+                ),
             )),
             Some(_) => None,
         };
@@ -295,7 +319,11 @@ impl Reading<'_> {
             reason: &block.reason,
             records: block.records,
         };
-        let key = self.context.keys.iter().position(|key| key.id() == block.key);
+        let key = self
+            .context
+            .keys
+            .iter()
+            .position(|key| key.id() == block.key);
         match key {
             None => {
                 let what = format!("signed with the key {}, which was not given", block.key);
@@ -324,7 +352,11 @@ impl Reading<'_> {
 
     /// What came after the last checkpoint up to record `to`, an agent left unsigned when it crashed.
     fn crash(&mut self, to: u64) {
-        let from = self.pass.last_checkpoint.as_ref().map_or(0, |(seq, _)| seq + 1);
+        let from = self
+            .pass
+            .last_checkpoint
+            .as_ref()
+            .map_or(0, |(seq, _)| seq + 1);
         if from > to {
             return;
         }
@@ -335,7 +367,8 @@ impl Reading<'_> {
     }
 }
 
-pub(super) const LINK: &str = "it does not follow the record before it: that one, or this, was put in the place of another";
+pub(super) const LINK: &str =
+    "it does not follow the record before it: that one, or this, was put in the place of another";
 
 pub(super) fn missing(from: u64, to: u64) -> (u64, &'static str, String) {
     let what = if from == to {
@@ -347,7 +380,8 @@ pub(super) fn missing(from: u64, to: u64) -> (u64, &'static str, String) {
 }
 
 pub(super) fn again(seq: u64, next: u64) -> (u64, &'static str, String) {
-    let what = format!("record {seq} stands where {next} should: repeated, inserted or out of order");
+    let what =
+        format!("record {seq} stands where {next} should: repeated, inserted or out of order");
     (next, "order", what)
 }
 

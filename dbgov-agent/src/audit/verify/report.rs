@@ -128,7 +128,10 @@ impl fmt::Display for Report {
                     writeln!(f, "  and at {untold} more places")?;
                 }
             }
-            None => writeln!(f, "intact: nothing signed was changed, removed, inserted or reordered")?,
+            None => writeln!(
+                f,
+                "intact: nothing signed was changed, removed, inserted or reordered"
+            )?,
         }
         self.write_extent(f)?;
         self.write_signatures(f)?;
@@ -166,11 +169,22 @@ impl Report {
 
     fn write_signatures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for key in &self.keys {
-            let origin = if key.given { "given" } else { "named by the journal" };
-            writeln!(f, "key {} ({origin}): {} signatures", key.id, key.checkpoints)?;
+            let origin = if key.given {
+                "given"
+            } else {
+                "named by the journal"
+            };
+            writeln!(
+                f,
+                "key {} ({origin}): {} signatures",
+                key.id, key.checkpoints
+            )?;
         }
         if self.checkpoints == 0 {
-            writeln!(f, "NOTHING IS SIGNED: who can write these files could have written all of it")?;
+            writeln!(
+                f,
+                "NOTHING IS SIGNED: who can write these files could have written all of it"
+            )?;
         } else if !self.origin_proven {
             writeln!(
                 f,
