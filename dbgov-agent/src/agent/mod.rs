@@ -32,6 +32,7 @@ use crate::audit::keeper::KeeperConfig;
 use crate::audit::key::{KeyError, PrivateKey};
 use crate::audit::record::{Kind, Record};
 use crate::audit::retention::RetentionConfig;
+use crate::audit::storage::Directory;
 use crate::audit::{JournalHandle, OpenError};
 use crate::capture::kernel::{self, Kernel, KernelError, LoadOptions};
 use crate::capture::{cgroup, cgroupns, discover};
@@ -284,9 +285,11 @@ fn open_journal(
     journal_config.flush_records_max = config.audit.flush_records_max;
     journal_config.checkpoint_records = config.audit.checkpoint_records;
     journal_config.checkpoint_interval = Duration::from_millis(config.audit.checkpoint_interval_ms);
+    // Locked before the key is made: of two agents one makes it.
+    let storage = Directory::open(&config.audit.dir)?;
     let key = Arc::new(PrivateKey::load_or_create(&config.audit.key_path())?);
     journal_config.key = Some(Arc::clone(&key));
-    let (mut journal, notes) = Journal::open(journal_config)?;
+    let (mut journal, notes) = Journal::open_in(storage, journal_config)?;
     if let Some(observer) = display
         .start()
         .map_err(|e| AgentError::Os("start a thread", e))?
