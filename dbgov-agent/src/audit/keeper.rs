@@ -204,11 +204,9 @@ impl Work {
             compress::clean_up(&self.dir)?;
             self.is_clean = true;
         }
-        // Retention first: what is to go need not be compressed.
-        let record = self.retention.run(&self.dir)?;
         let done = self.jobs(stop);
-        match record {
-            // Told even where a job failed.
+        // Also where that failed: the disk may be full. What is removed is told in any case.
+        match self.retention.run(&self.dir)? {
             Some(record) => Ok(Some(record)),
             None => done.map(|()| None),
         }

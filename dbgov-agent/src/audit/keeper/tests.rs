@@ -49,7 +49,7 @@ impl Stand {
         KeeperConfig {
             dir: self.audit(),
             node: "n".to_owned(),
-            compress: true,
+            compress: retention.bytes_max == 0,
             retention,
             key: Arc::clone(&self.key),
         }
@@ -228,10 +228,11 @@ fn nothing_is_removed_from_a_journal_that_is_broken_there() {
 fn the_thread_works_while_the_journal_is_written_and_ends_with_it() {
     let stand = Stand::new();
     let (journal, _) = stand.journal();
-    let config = stand.config(RetentionConfig {
+    let mut config = stand.config(RetentionConfig {
         bytes_max: 60_000,
         ..keep_all()
     });
+    config.compress = true;
     let mut handle = JournalHandle::start_with_keeper(journal, config).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while !stand.audit().join(TOMBSTONE_NAME).exists() {
