@@ -157,6 +157,10 @@ enum AuditCommand {
     },
     /// Find records; without an agent too. A filter that is given several times asks for either, several filters for all
     Search(Box<command::search::Args>),
+    /// Say whether a journal is what dbgov wrote, or where it first is not; needs no agent; exit 0 only when it is
+    Verify(command::verify::Verify),
+    /// Print the public key that the journal's signatures are checked with, and its id
+    Key,
 }
 
 /// What is logged without `DBGOV_LOG`. The Kubernetes client would tell each of its attempts.
@@ -233,6 +237,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
                 json,
             } => command::tail::run(config, *lines, *follow, *json)?,
             AuditCommand::Search(args) => return command::search::run(config, args),
+            AuditCommand::Verify(verify) => return command::verify::run(verify),
+            AuditCommand::Key => command::verify::key(config)?,
         },
         Command::Gate { command } => {
             return match command {

@@ -375,7 +375,7 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The segments of a journal with their first sequence numbers, in order.
+/// The segments of a journal with their first sequence numbers, in order, compressed or not.
 pub fn segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut segments = Vec::new();
     let entries = fs::read_dir(dir)
@@ -387,30 +387,61 @@ pub fn segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
         }
     }
     segments.sort();
+    // One whose compression is not over is there twice; that it is not compressed counts.
+    segments.dedup_by(|(_, later), (_, before)| *later == with_zst(before));
     Ok(segments)
 }
 
-/// The records of all segments of a journal, by the sequence number in the segments' names.
+/// What a segment holds.
+pub fn segment_text(path: &Path) -> std::io::Result<String> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => fs::read(with_zst(path))?,
+        bytes => bytes?,
+    };
+    let bytes = match bytes.starts_with(&ZSTD_MAGIC) {
+        true => zstd::decode_all(&bytes[..])?,
+        false => bytes,
+    };
+    String::from_utf8(bytes).map_err(std::io::Error::other)
+}
+
+/// RFC 8878 section 3.1.1.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+fn with_zst(path: &Path) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(".zst");
+    path.into()
+}
+
+/// The journal's own book-keeping, which says nothing of what anybody did.
+pub fn is_bookkeeping(record: &Value) -> bool {
+    record["kind"] == "segment" || record["kind"] == "checkpoint"
+}
+
+/// The records of all segments of a journal but its book-keeping, by the sequence number in the segments' names.
 pub fn read_journal(dir: &Path) -> Result<Vec<Value>> {
     let mut records = Vec::new();
     for (_, path) in segments(dir)? {
-        let text = fs::read_to_string(&path)?;
+        let text = segment_text(&path)?;
         for line in text
             .split_inclusive('\n')
             .filter(|line| line.ends_with('\n'))
         {
-            records.push(
-                serde_json::from_str(line)
-                    .with_context(|| format!("{}: {line}", path.display()))?,
-            );
+            let record: Value = serde_json::from_str(line)
+                .with_context(|| format!("{}: {line}", path.display()))?;
+            if !is_bookkeeping(&record) {
+                records.push(record);
+            }
         }
     }
     Ok(records)
 }
 
-/// The number in `audit-<UTC start>-<first seq>.jsonl`.
+/// The number in `audit-<UTC start>-<first seq>.jsonl`, or `.jsonl.zst`.
 fn first_sequence(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
+    let name = name.strip_suffix(".zst").unwrap_or(name);
     let stem = name.strip_prefix("audit-")?.strip_suffix(".jsonl")?;
     stem.rsplit_once('-')?.1.parse().ok()
 }

@@ -1,26 +1,31 @@
 //! What tests ask of a journal: that its chain holds, and which records belong together.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::agent::segments;
+use crate::agent::{self, is_bookkeeping, segment_text, segments};
 
 /// `"hash":"<64 digits>",`: the part of a line its hash does not cover.
 const HASH_MEMBER_BYTES: usize = "\"hash\":\"\",".len() + 64;
 const CHAIN_OPEN: &str = "\"chain\":{";
 
 /// Reads a journal nobody writes to and checks all it promises: whole lines, numbers from 1 that grow by 1, each
-/// line's SHA-256, each line's link to the one before; over all segments, which are named by their first number.
+/// line's SHA-256, each line's link to the one before; over all segments, which are named by their first number. Where
+/// the journal's key lies beside it, `dbgov audit verify` has to agree. The records come without the journal's
+/// book-keeping.
 pub fn verify(dir: &Path) -> Result<Vec<Value>> {
     let mut records = Vec::new();
-    let mut prev = "0".repeat(64);
+    let (mut prev, mut sequence) = ("0".repeat(64), 0);
+    let mut checkpoints = 0u64;
     for (first, path) in segments(dir)? {
-        let text = fs::read_to_string(&path)?;
+        let text = segment_text(&path)?;
         ensure!(
             text.is_empty() || text.ends_with('\n'),
             "{} ends in the middle of a line",
@@ -29,7 +34,7 @@ pub fn verify(dir: &Path) -> Result<Vec<Value>> {
         for (number, line) in text.lines().enumerate() {
             let place = || format!("{} line {}", path.display(), number + 1);
             let record: Value = serde_json::from_str(line).with_context(place)?;
-            let sequence = records.len() as u64 + 1;
+            sequence += 1;
             ensure!(record["seq"] == sequence, "{}: not {sequence}", place());
             ensure!(
                 number > 0 || first == sequence,
@@ -40,10 +45,50 @@ pub fn verify(dir: &Path) -> Result<Vec<Value>> {
             ensure!(chain["prev"] == prev.as_str(), "{}: broken link", place());
             prev = hash_of(line).with_context(place)?;
             ensure!(chain["hash"] == prev.as_str(), "{}: wrong hash", place());
-            records.push(record);
+            checkpoints += u64::from(record["kind"] == "checkpoint");
+            if !is_bookkeeping(&record) {
+                records.push(record);
+            }
         }
     }
+    if let Some(key) = key_beside(dir) {
+        let report = verified(dir, &["--key".as_ref(), key.as_os_str()])?;
+        ensure!(report["intact"] == true, "dbgov audit verify: {report:#}");
+        ensure!(
+            report["records"] == sequence,
+            "{sequence} records: {report:#}"
+        );
+        ensure!(
+            report["checkpoints"] == checkpoints,
+            "{checkpoints} signatures: {report:#}"
+        );
+    }
     Ok(records)
+}
+
+/// The key of the journal, where dbgov made it.
+pub fn key_beside(dir: &Path) -> Option<PathBuf> {
+    let mut key = dir.as_os_str().to_owned();
+    key.push(".key");
+    let key = PathBuf::from(key);
+    key.exists().then_some(key)
+}
+
+/// What `dbgov audit verify --json` says, whatever its exit code; that has to agree.
+pub fn verified(dir: &Path, arguments: &[&OsStr]) -> Result<Value> {
+    let output = Command::new(agent::binary()?)
+        .args(["audit", "verify", "--json"])
+        .arg(dir)
+        .args(arguments)
+        .output()?;
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    ensure!(
+        report["intact"] == output.status.success(),
+        "exit {}: {report:#}",
+        output.status
+    );
+    Ok(report)
 }
 
 /// SHA-256 over the line without its `"hash":"…",`.

@@ -4,6 +4,7 @@
 //! capture       drains the rings, runs the pipeline, sends records     capture.rs, gate.rs, policy.rs
 //! host          looks for servers and for who is behind old sockets    host.rs
 //! audit-writer  the journal                                            audit::writer
+//! audit-keeper  complete segments of it: compression, retention       audit::keeper
 //! display       the live statements on stdout                          display.rs
 //! kubernetes    asks the API for the pods of this node                 identity::pods
 //! sink-NAME     one each, journal -> SIEM                          crate::sink
@@ -28,8 +29,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::audit::journal::{Journal, JournalConfig};
+use crate::audit::keeper::KeeperConfig;
 use crate::audit::key::{KeyError, PrivateKey};
 use crate::audit::record::{Kind, Record};
+use crate::audit::retention::RetentionConfig;
+use crate::audit::storage::Directory;
 use crate::audit::{Durable, JournalHandle, OpenError};
 use crate::capture::kernel::{self, Kernel, KernelError, LoadOptions};
 use crate::capture::{cgroup, cgroupns, discover};
@@ -314,9 +318,11 @@ fn open_journal(
     journal_config.flush_records_max = config.audit.flush_records_max;
     journal_config.checkpoint_records = config.audit.checkpoint_records;
     journal_config.checkpoint_interval = Duration::from_millis(config.audit.checkpoint_interval_ms);
-    let key = PrivateKey::load_or_create(&config.audit.key_path())?;
-    journal_config.key = Some(Arc::new(key));
-    let (mut journal, notes) = Journal::open(journal_config)?;
+    // Locked before the key is made: of two agents one makes it.
+    let storage = Directory::open(&config.audit.dir)?;
+    let key = Arc::new(PrivateKey::load_or_create(&config.audit.key_path())?);
+    journal_config.key = Some(Arc::clone(&key));
+    let (mut journal, notes) = Journal::open_in(storage, journal_config)?;
     if let Some(observer) = display
         .start()
         .map_err(|e| AgentError::Os("start a thread", e))?
@@ -324,8 +330,24 @@ fn open_journal(
         journal.set_observer(observer);
     }
     let durable = journal.durable();
-    let mut journal =
-        JournalHandle::start(journal).map_err(|e| AgentError::Os("start a thread", e))?;
+    let retention = &config.audit.retention;
+    let wait_for_sinks = match retention.keep_undelivered {
+        true => config.sinks.iter().map(|sink| sink.name.clone()).collect(),
+        false => Vec::new(),
+    };
+    let keeper = KeeperConfig {
+        dir: config.audit.dir.clone(),
+        node: node.to_owned(),
+        compress: config.audit.compress,
+        retention: RetentionConfig {
+            bytes_max: retention.bytes_max,
+            days_max: retention.days_max,
+            wait_for_sinks,
+        },
+        key,
+    };
+    let mut journal = JournalHandle::start_with_keeper(journal, keeper)
+        .map_err(|e| AgentError::Os("start a thread", e))?;
     journal.send(notes).map_err(|_| AgentError::WriterEnded)?;
     Ok((journal, durable))
 }

@@ -14,7 +14,7 @@ use super::segment::{self, COMPRESSED_SUFFIX};
 use super::{lines, storage};
 
 /// Of whole lines, before compression; a longer line is a frame of its own. Smaller frames compress less well.
-pub const FRAME_BYTES: usize = 1 << 20;
+pub(super) const FRAME_BYTES: usize = 1 << 20;
 /// zstd's own default: 500 MB/s, and an eighth of the size for what we write.
 const LEVEL: i32 = 3;
 /// The compressor's memory is some five times its window, 512 KiB: the agent has 64 MiB for all it does.

@@ -22,6 +22,7 @@ pub use config::*;
 use self::evidence::Unsigned;
 use super::body::{Body, Parts, Renderer};
 use super::durable::Durable;
+use super::keeper::Bell;
 use super::line::LineEncoder;
 use super::record::{GapBlock, Kind, Record};
 use super::recover::{self, LINE_BYTES_MAX, OpenError};
@@ -44,6 +45,7 @@ pub struct Journal<S: Storage = Directory> {
     renderer: Renderer,
     encoder: LineEncoder,
     observer: Option<Observer>,
+    bell: Option<Bell>,
     segment: Option<Segment<S::File>>,
     /// The name of a new segment is not durable yet.
     dir_unsynced: bool,
@@ -135,6 +137,7 @@ impl<S: Storage> Journal<S> {
             config,
             storage,
             observer: None,
+            bell: None,
             segment,
             dir_unsynced: false,
             body: Vec::new(),
@@ -166,6 +169,11 @@ impl<S: Storage> Journal<S> {
     /// How far the journal is safe from a power loss, from the first sync on.
     pub fn durable(&self) -> Durable {
         self.durable.clone()
+    }
+
+    /// Rung when a segment is complete.
+    pub(super) fn set_bell(&mut self, bell: Bell) {
+        self.bell = Some(bell);
     }
 
     pub fn stats(&self) -> JournalStats {
@@ -501,6 +509,9 @@ impl<S: Storage> Journal<S> {
         self.segment = Some(Segment { file, len: 0 });
         self.stats.segment = name.into();
         self.dir_unsynced = true;
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
         self.sync_dir()
     }
 

@@ -90,7 +90,7 @@ impl Stop {
 }
 
 /// Wakes the keeper; for the writer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Bell(Arc<Stop>);
 
 impl Bell {
@@ -109,8 +109,12 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// What it has to record goes the way of all records.
-    pub(super) fn start(config: KeeperConfig, records: SyncSender<Batch>) -> io::Result<Self> {
-        let stop = Arc::new(Stop::default());
+    pub(super) fn start(
+        config: KeeperConfig,
+        bell: Bell,
+        records: SyncSender<Batch>,
+    ) -> io::Result<Self> {
+        let stop = bell.0;
         let shared = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("audit-keeper".to_owned())
@@ -129,10 +133,6 @@ impl Keeper {
             stop,
             thread: Some(thread),
         })
-    }
-
-    pub(super) fn bell(&self) -> Bell {
-        Bell(Arc::clone(&self.stop))
     }
 }
 
@@ -204,11 +204,9 @@ impl Work {
             compress::clean_up(&self.dir)?;
             self.is_clean = true;
         }
-        // Retention first: what is to go need not be compressed.
-        let record = self.retention.run(&self.dir)?;
         let done = self.jobs(stop);
-        match record {
-            // Told even where a job failed.
+        // Also where that failed: the disk may be full. What is removed is told in any case.
+        match self.retention.run(&self.dir)? {
             Some(record) => Ok(Some(record)),
             None => done.map(|()| None),
         }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::batch::Batch;
 use super::body::Renderer;
 use super::journal::{Journal, JournalStats};
+use super::keeper::{Bell, Keeper, KeeperConfig};
 use super::record::Record;
 use super::storage::Storage;
 
@@ -40,6 +41,7 @@ pub struct JournalHandle {
     used: Receiver<Batch>,
     stats: Arc<Mutex<JournalStats>>,
     thread: Option<JoinHandle<()>>,
+    keeper: Option<Keeper>,
 }
 
 impl JournalHandle {
@@ -65,7 +67,26 @@ impl JournalHandle {
             used,
             stats,
             thread: Some(thread),
+            keeper: None,
         })
+    }
+
+    /// As [`start`](Self::start), with a thread beside it that keeps the journal's directory in order.
+    pub fn start_with_keeper<S>(
+        mut journal: Journal<S>,
+        config: KeeperConfig,
+    ) -> std::io::Result<Self>
+    where
+        S: Storage + Send + 'static,
+        S::File: Send,
+    {
+        let bell = Bell::default();
+        journal.set_bell(bell.clone());
+        let mut handle = JournalHandle::start(journal)?;
+        if let Some(sender) = &handle.sender {
+            handle.keeper = Some(Keeper::start(config, bell, sender.clone())?);
+        }
+        Ok(handle)
     }
 
     /// Hands records over, in order. Waits while the channel is full.
@@ -110,6 +131,8 @@ impl JournalHandle {
     fn end(&mut self) {
         // An ended writer is told of below.
         let _ = self.flush();
+        // Before the writer: what it has done is recorded.
+        self.keeper = None;
         self.sender = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()

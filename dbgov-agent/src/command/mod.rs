@@ -12,3 +12,4 @@ pub mod status;
 mod table;
 pub mod tag;
 pub mod tail;
+pub mod verify;

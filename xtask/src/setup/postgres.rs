@@ -27,6 +27,11 @@ pub(super) fn provide() -> Result<()> {
             &["openssl"],
             find_program("openssl").is_some(),
         ),
+        Need::new(
+            "zstd and python3, which verify a journal without dbgov",
+            &["zstd", "python3"],
+            find_program("zstd").is_some() && find_program("python3").is_some(),
+        ),
     ])?;
     let installation = Installation::find()?;
     shell::say(format_args!("PostgreSQL {}", installation.version()));

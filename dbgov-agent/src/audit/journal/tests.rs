@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use super::super::key::PrivateKey;
 use super::super::samples;
 use super::super::storage_fake::Disk;
 use super::*;
@@ -389,23 +390,34 @@ fn a_record_beyond_all_bounds_is_counted() {
 #[ignore = "a measurement; wants a release build"]
 fn measure_appending() {
     const RECORDS: u32 = 500_000;
-    let dir = tempfile::tempdir().unwrap();
-    let (mut journal, _) = Journal::open(JournalConfig::new(dir.path(), "host-1")).unwrap();
-    let record = samples::statement("SELECT abalance FROM pgbench_accounts WHERE aid = $1");
-    let start = Instant::now();
-    for number in 0..RECORDS {
-        if number % 64 == 0 {
-            journal.tick(Instant::now());
+    let keys = tempfile::tempdir().unwrap();
+    let key = PrivateKey::load_or_create(&keys.path().join("k")).unwrap();
+    for key in [None, Some(Arc::new(key))] {
+        let is_signed = key.is_some();
+        let dir = tempfile::tempdir().unwrap();
+        let config = JournalConfig {
+            key,
+            ..JournalConfig::new(dir.path(), "host-1")
+        };
+        let (mut journal, _) = Journal::open(config).unwrap();
+        let record = samples::statement("SELECT abalance FROM pgbench_accounts WHERE aid = $1");
+        let start = Instant::now();
+        for number in 0..RECORDS {
+            if number % 64 == 0 {
+                journal.tick(Instant::now());
+            }
+            journal.append(&record);
         }
-        journal.append(&record);
+        let stats = journal.close();
+        let ns = start.elapsed().as_nanos() / u128::from(RECORDS);
+        println!(
+            "append, files included, signed {is_signed}: {ns} ns/record, {} MB",
+            stats.bytes / 1_000_000
+        );
     }
-    let stats = journal.close();
-    let ns = start.elapsed().as_nanos() / u128::from(RECORDS);
-    println!(
-        "append, files included: {ns} ns/record, {} MB",
-        stats.bytes / 1_000_000
-    );
 }
+
+mod evidence;
 
 mod on_a_real_directory {
     use std::os::unix::fs::PermissionsExt;

@@ -70,8 +70,7 @@ impl<'a> Join<'a> {
             for (sum, more) in checkpoints.iter_mut().zip(&pass.checkpoints) {
                 *sum += more;
             }
-            let next_key = passes.peek().map(|next| next.key.clone());
-            self.segment(pass, next_key);
+            self.segment(pass, passes.peek());
         }
         self.expected(&watched);
         self.keys(&checkpoints);
@@ -164,18 +163,19 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn segment(&mut self, mut pass: Pass, next_key: Option<Option<String>>) {
+    fn segment(&mut self, mut pass: Pass, next: Option<&Pass>) {
         self.report.records += pass.records;
         self.report.bytes += pass.bytes;
         self.boundary(&pass);
         self.breaks.append(std::mem::take(&mut pass.breaks));
         self.stretches(&pass);
-        if !pass.ends_signed
-            && pass.has_header
-            && let Some(next_key) = next_key
-            && next_key == pass.key
-        {
-            let seq = pass.last.as_ref().map(|(seq, _)| *seq);
+        // Unless another key follows, or what is missing behind it will be told.
+        let seq = pass.last.as_ref().map(|(seq, _)| *seq);
+        let goes_on = next.is_some_and(|next| {
+            let first = next.first.as_ref().map(|(seq, _)| *seq);
+            next.key == pass.key && first == seq.map(|seq| seq + 1)
+        });
+        if !pass.ends_signed && pass.has_header && goes_on {
             let what = "its last record is no signature, and dbgov signs when it ends a segment: its end was cut or changed";
             self.found(
                 seq,
@@ -213,7 +213,9 @@ impl<'a> Join<'a> {
                 Some((from, kind, what))
             }
             Some((last, _)) if *seq <= *last => Some(again(*seq, last + 1)),
-            Some((_, hash)) if hash != prev => Some((*seq, "link", LINK.to_owned())),
+            Some((_, hash)) if prev.as_ref().is_some_and(|prev| prev != hash) => {
+                Some((*seq, "link", LINK.to_owned()))
+            }
             _ => None,
         };
         let is_in_place = wrong.is_none();
@@ -223,14 +225,14 @@ impl<'a> Join<'a> {
         let stamp = segment::stem(name).and_then(|stem| stem.rsplit_once('-'));
         let is_named = segment::first_seq(name) == Some(*seq)
             && stamp.is_some_and(|(stamp, _)| stamp == pass.first_time);
-        if is_in_place && !is_named {
+        if is_in_place && prev.is_some() && !is_named {
             let what = format!(
                 "it begins with record {seq} of {}, and its name says otherwise: it was renamed",
                 pass.first_time
             );
             self.found(Some(*seq), name, line, "name", what);
         }
-        if !pass.has_header && self.is_signed {
+        if !pass.has_header && prev.is_some() && self.is_signed {
             let what = "it has no header, and segments before it have".to_owned();
             self.found(Some(*seq), name, line, "header", what);
         }

@@ -42,8 +42,8 @@ pub(super) struct Pass {
     pub(super) records: u64,
     pub(super) bytes: u64,
     pub(super) breaks: Breaks,
-    /// Number and `chain.prev` of the first record that could be read.
-    pub(super) first: Option<Place>,
+    /// Number and `chain.prev` of the first record; by the name of the file where the record is not whole.
+    pub(super) first: Option<(u64, Option<String>)>,
     /// Its time, as a segment's name has it.
     pub(super) first_time: String,
     /// Number and `chain.hash` of the last one.
@@ -175,20 +175,23 @@ impl Reading<'_> {
                     "unreadable",
                     format!("it is no record as dbgov writes them: {reason}"),
                 );
+                if self.line == 1 {
+                    self.pass.first = self.next_seq().map(|seq| (seq, None));
+                }
                 self.next = self.next_seq().map(|seq| (seq.saturating_add(1), None));
                 return;
             }
         };
         let is_whole = self.check(line, &head);
-        if self.pass.first.is_none() {
-            self.pass.first = Some((head.seq, head.prev.to_owned()));
-            self.pass.first_time = compact(head.time);
-        }
         // Whatever is wrong with a line is told once: the next one is compared with what this one says.
-        let next_seq = match &self.next {
-            Some((seq, _)) if !is_whole => *seq,
+        let next_seq = match self.next_seq() {
+            Some(seq) if !is_whole => seq,
             _ => head.seq,
         };
+        if self.pass.first.is_none() {
+            self.pass.first = Some((next_seq, is_whole.then(|| head.prev.to_owned())));
+            self.pass.first_time = compact(head.time);
+        }
         self.next = Some((next_seq.saturating_add(1), Some(head.hash.to_owned())));
         self.pass.last = Some((next_seq, head.hash.to_owned()));
         if self.context.watched.contains(&head.seq) {
@@ -209,7 +212,7 @@ impl Reading<'_> {
             hex::encode_to_slice(digest, &mut digits).is_ok() && digits == head.hash.as_bytes();
         let wrong = match &self.next {
             _ if !is_whole => {
-                let seq = self.next.as_ref().map_or(head.seq, |(seq, _)| *seq);
+                let seq = self.next_seq().unwrap_or(head.seq);
                 Some((
                     seq,
                     "changed",
@@ -331,7 +334,7 @@ impl Reading<'_> {
             }
             Some(at) if !statement.is_signed(&self.context.keys[at], &block.signature) => {
                 let from = self.pass.last_checkpoint.as_ref().map(|(seq, _)| seq + 1);
-                let from = from.or_else(|| self.pass.first.as_ref().map(|(seq, _)| *seq));
+                let from = from.or(self.pass.first.as_ref().map(|(seq, _)| *seq));
                 let what = format!(
                     "its signature does not hold: something in the records {} to {} was changed by somebody without the key",
                     from.unwrap_or(head.seq),
