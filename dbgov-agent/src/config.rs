@@ -228,6 +228,48 @@ pub struct AuditConfig {
     pub flush_records_max: u32,
     /// Slow clients down rather than lose records of what they sent.
     pub lossless: bool,
+    /// What signs the journal; made at the first start. Default: beside `dir`, with `.key` behind its name.
+    pub key: Option<PathBuf>,
+    /// A checkpoint is signed after so many records ...
+    pub checkpoint_records: u32,
+    /// ... and so long after the first that is in none, milliseconds.
+    pub checkpoint_interval_ms: u64,
+    /// Segments that are complete are compressed.
+    pub compress: bool,
+    pub retention: RetentionConfig,
+}
+
+/// When the oldest segments of the journal are removed. Without `bytes_max` and `days_max`: never.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// Of all segments together, as they lie on the disk; 0: no bound.
+    pub bytes_max: u64,
+    /// Records are kept so many days; 0: for ever.
+    pub days_max: u32,
+    /// Whatever not every sink has stays.
+    pub keep_undelivered: bool,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        RetentionConfig {
+            bytes_max: 0,
+            days_max: 0,
+            keep_undelivered: true,
+        }
+    }
+}
+
+impl AuditConfig {
+    /// Where the journal's key lies.
+    pub fn key_path(&self) -> PathBuf {
+        self.key.clone().unwrap_or_else(|| {
+            let mut path = self.dir.components().as_path().as_os_str().to_owned();
+            path.push(".key");
+            path.into()
+        })
+    }
 }
 
 impl Default for AuditConfig {
@@ -239,6 +281,11 @@ impl Default for AuditConfig {
             flush_interval_ms: journal::FLUSH_INTERVAL.as_millis() as u64,
             flush_records_max: journal::FLUSH_RECORDS_MAX,
             lossless: false,
+            key: None,
+            checkpoint_records: journal::CHECKPOINT_RECORDS,
+            checkpoint_interval_ms: journal::CHECKPOINT_INTERVAL.as_millis() as u64,
+            compress: true,
+            retention: RetentionConfig::default(),
         }
     }
 }
@@ -278,6 +325,9 @@ impl Config {
         if let Some(directory) = path.parent() {
             if let Some(policy) = &mut config.policy {
                 policy.file = directory.join(&policy.file);
+            }
+            if let Some(key) = &mut config.audit.key {
+                *key = directory.join(&*key);
             }
             if let Some(kubeconfig) = &mut config.kubernetes.kubeconfig {
                 *kubeconfig = directory.join(&*kubeconfig);
@@ -335,6 +385,26 @@ impl Config {
         }
         if self.audit.segment_bytes_max < 1 << 16 {
             return Some("[audit] segment_bytes_max: give 65536 or more".to_owned());
+        }
+        let most = crate::audit::journal::CHECKPOINT_RECORDS_MAX;
+        if !(1..=most).contains(&self.audit.checkpoint_records) {
+            return Some(format!("[audit] checkpoint_records: give 1 to {most}"));
+        }
+        if self.audit.checkpoint_interval_ms == 0 {
+            return Some("[audit] checkpoint_interval_ms: give 1 or more".to_owned());
+        }
+        let bytes_max = self.audit.retention.bytes_max;
+        if bytes_max != 0 && bytes_max < self.audit.segment_bytes_max {
+            return Some(format!(
+                "[audit.retention] bytes_max = {bytes_max}: give 0 (keep all) or at least what one segment may take ([audit] segment_bytes_max, {})",
+                self.audit.segment_bytes_max
+            ));
+        }
+        if self.audit.key_path().starts_with(&self.audit.dir) {
+            return Some(format!(
+                "[audit] key lies in the directory of the journal, which is copied as evidence: give a place outside {}",
+                self.audit.dir.display()
+            ));
         }
         if self.audit.flush_records_max == 0 {
             return Some("[audit] flush_records_max: give 1 or more".to_owned());
@@ -413,6 +483,14 @@ mod tests {
     }
 
     #[test]
+    fn the_key_lies_beside_the_journal() {
+        let key = |text| parse(text).unwrap().audit.key_path();
+        assert_eq!(key(""), Path::new("/var/lib/dbgov/audit.key"));
+        assert_eq!(key("[audit]\ndir = \"/j/\""), Path::new("/j.key"));
+        assert_eq!(key("[audit]\nkey = \"/k\""), Path::new("/k"));
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, expected) in [
             ("[audit]\ndri = \"/x\"", "line 2, column 1"),
@@ -441,6 +519,23 @@ mod tests {
             ("[[exec]]\nnames = []\nusers = [\"u\"]", "names is empty"),
             ("[[exec]]\nusers = [\"u\"]", "missing field `names`"),
             ("[[tag]]\nname = \"a b\"\nunit = \"x\"", "line 2, column 8"),
+            (
+                "[audit]\ncheckpoint_records = 0",
+                "[audit] checkpoint_records",
+            ),
+            (
+                "[audit]\ncheckpoint_records = 1000000",
+                "[audit] checkpoint_records",
+            ),
+            (
+                "[audit]\ncheckpoint_interval_ms = 0",
+                "checkpoint_interval_ms",
+            ),
+            (
+                "[audit.retention]\nbytes_max = 1000",
+                "at least what one segment",
+            ),
+            ("[audit]\ndir = \"/j\"\nkey = \"/j/key\"", "outside /j"),
             ("[agent", "line 1"),
         ] {
             let error = parse(text).unwrap_err();

@@ -98,7 +98,9 @@ fn show(batches: &Receiver<Vec<u8>>, left_out: &AtomicU64) {
                         "... {left_out} records not shown (they are in the journal)"
                     );
                 }
-                each(&lines).try_for_each(|line| writeln!(out, "{}", renderer.render(line)))
+                each(&lines)
+                    .filter_map(|line| renderer.render(line))
+                    .try_for_each(|line| writeln!(out, "{line}"))
             }
             None => {
                 if left_out > 0 {

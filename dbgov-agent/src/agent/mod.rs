@@ -27,6 +27,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::audit::journal::{Journal, JournalConfig};
+use crate::audit::key::{KeyError, PrivateKey};
 use crate::audit::record::{Kind, Record};
 use crate::audit::{JournalHandle, OpenError};
 use crate::capture::kernel::{self, Kernel, KernelError, LoadOptions};
@@ -60,6 +61,8 @@ pub enum AgentError {
     Kernel(#[from] KernelError),
     #[error(transparent)]
     Journal(#[from] OpenError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error(transparent)]
     Control(#[from] ControlError),
     #[error("{0}")]
@@ -276,6 +279,10 @@ fn open_journal(
     journal_config.segment_bytes_max = config.audit.segment_bytes_max;
     journal_config.flush_interval = Duration::from_millis(config.audit.flush_interval_ms);
     journal_config.flush_records_max = config.audit.flush_records_max;
+    journal_config.checkpoint_records = config.audit.checkpoint_records;
+    journal_config.checkpoint_interval = Duration::from_millis(config.audit.checkpoint_interval_ms);
+    let key = PrivateKey::load_or_create(&config.audit.key_path())?;
+    journal_config.key = Some(Arc::new(key));
     let (mut journal, notes) = Journal::open(journal_config)?;
     if let Some(observer) = display
         .start()

@@ -113,6 +113,7 @@ impl Renderer {
         record: &Record,
         bytes: &mut Vec<u8>,
     ) -> Result<(), serde_json::Error> {
+        write_optional(bytes, b",\"checkpoint\":", &record.checkpoint)?;
         write_optional(bytes, b",\"close\":", &record.close)?;
         write_optional(bytes, b",\"control\":", &record.control)?;
         write_optional(bytes, b",\"error\":", &record.error)?;
@@ -134,6 +135,8 @@ impl Renderer {
             bytes.extend_from_slice(b",\"result\":");
             block::write_result(result, bytes);
         }
+        write_optional(bytes, b",\"retention\":", &record.retention)?;
+        write_optional(bytes, b",\"segment\":", &record.segment)?;
         bytes.extend_from_slice(b",\"seq\":");
         Ok(())
     }

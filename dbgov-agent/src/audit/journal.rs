@@ -12,13 +12,15 @@
 //! Time comes in with the records and with [`Journal::tick`].
 
 mod config;
+mod evidence;
 
 use std::io;
 use std::time::{Duration, Instant};
 
 pub use config::*;
 
-use super::body::{Body, Renderer};
+use self::evidence::Unsigned;
+use super::body::{Body, Parts, Renderer};
 use super::line::LineEncoder;
 use super::record::{GapBlock, Kind, Record};
 use super::recover::{self, LINE_BYTES_MAX, OpenError};
@@ -52,10 +54,13 @@ pub struct Journal<S: Storage = Directory> {
     /// Some while the disk refuses.
     retry: Option<Retry>,
     gaps: Gaps,
+    unsigned: Unsigned,
     /// What the last tick said.
     now: Instant,
     /// Time of the newest record.
     last_unix_ns: u64,
+    /// The agent_stop is taken.
+    is_stopped: bool,
     stats: JournalStats,
 }
 
@@ -112,7 +117,8 @@ impl Journal {
 
 impl<S: Storage> Journal<S> {
     pub fn open_in(storage: S, config: JournalConfig) -> Result<(Self, Vec<Record>), OpenError> {
-        let recovered = recover::recover(&storage, &config.dir)?;
+        let key = config.key.as_ref().map(|key| key.public().id());
+        let recovered = recover::recover(&storage, &config.dir, key)?;
         let mut stats = JournalStats {
             last_seq: recovered.last_seq,
             ..JournalStats::default()
@@ -135,8 +141,10 @@ impl<S: Storage> Journal<S> {
             unsynced_since: None,
             retry: None,
             gaps: Gaps::default(),
+            unsigned: Unsigned::recovered(recovered.ends_signed),
             now: Instant::now(),
             last_unix_ns: 0,
+            is_stopped: false,
             stats,
         };
         Ok((journal, recovered.notes))
@@ -181,29 +189,43 @@ impl<S: Storage> Journal<S> {
         let Some(parts) = body.parts else {
             return self.drop_and_say(time_unix_ns, "unencodable");
         };
-        let hash = self.encoder.link(parts.of(bytes), &mut self.line);
-        if self.line.len() as u64 > LINE_BYTES_MAX {
+        let line_bytes = self.encoder.line_bytes(parts.len());
+        if line_bytes as u64 > LINE_BYTES_MAX {
             return self.drop_and_say(time_unix_ns, "record_too_large");
         }
-        self.rotate_if_due();
-        if let Some(cause) = self.no_room() {
+        self.rotate_if_due(line_bytes);
+        self.begin_segment_if_due(time_unix_ns);
+        if let Some(cause) = self.no_room(line_bytes) {
             return self.drop_record(time_unix_ns, cause);
         }
-        self.encoder.accept(hash);
-        self.last_unix_ns = time_unix_ns;
-        self.buffer_line(time_unix_ns);
-        if self.line.capacity() > LINE_KEPT_BYTES {
-            self.line = Vec::new();
-        }
+        self.take(body, parts, bytes);
+        self.note_unsigned();
         let is_due = self.stats.unflushed >= u64::from(self.config.flush_records_max)
             || self.pending.bytes.len() >= self.config.flush_bytes_max;
         if is_due && self.retry.is_none() {
             self.flush();
         }
-        // From here on a crash is seen at the next start: the journal then does not end with an agent_stop.
+        // From here on a crash is seen at the next start: the journal then does not end with what a stop leaves.
         if body.kind == Kind::AgentStart && self.retry.is_none() {
+            self.sign("start");
             self.flush();
             self.sync();
+        }
+    }
+
+    /// Gives a record its place in the chain. There is room for it.
+    fn take(&mut self, body: &Body, parts: Parts, bytes: &[u8]) {
+        let hash = self.encoder.link(parts.of(bytes), &mut self.line);
+        self.encoder.accept(hash);
+        self.last_unix_ns = body.time_unix_ns;
+        match body.kind {
+            Kind::AgentStart => self.is_stopped = false,
+            Kind::AgentStop => self.is_stopped = true,
+            _ => {}
+        }
+        self.buffer_line(body.time_unix_ns);
+        if self.line.capacity() > LINE_KEPT_BYTES {
+            self.line = Vec::new();
         }
     }
 
@@ -222,6 +244,7 @@ impl<S: Storage> Journal<S> {
                     self.sync();
                 }
                 self.report_gaps();
+                self.sign_if_due();
             }
         }
     }
@@ -233,15 +256,21 @@ impl<S: Storage> Journal<S> {
         }
         let flush_at = self.pending.since.map(|at| at + self.config.flush_interval);
         let sync_at = self.unsynced_since.map(|at| at + self.config.sync_interval);
-        flush_at.into_iter().chain(sync_at).min()
+        let sign_at = self
+            .unsigned
+            .since
+            .map(|at| at + self.config.checkpoint_interval);
+        [flush_at, sync_at, sign_at].into_iter().flatten().min()
     }
 
     /// Writes everything and makes it durable. What the disk refuses even now is lost; the half line or the missing
     /// `agent_stop` at the end of the journal makes the next start say so.
     pub fn close(mut self) -> JournalStats {
+        self.sign_the_end();
         let mut result = self.write_and_sync();
         if result.is_ok() {
             self.succeeded();
+            self.sign_the_end();
             result = self.write_and_sync();
         }
         if let Err(error) = result {
@@ -277,9 +306,10 @@ impl<S: Storage> Journal<S> {
     }
 
     /// Why the line cannot be taken, where it cannot.
-    fn no_room(&self) -> Option<&'static str> {
+    fn no_room(&self, line_bytes: usize) -> Option<&'static str> {
         let retry = self.retry.as_ref()?;
-        let needed = self.pending.bytes.len() + self.line.len();
+        // A checkpoint goes with the record that makes it due.
+        let needed = self.pending.bytes.len() + line_bytes + self.checkpoint_bytes();
         (needed > self.config.pending_bytes_max).then_some(retry.cause)
     }
 
@@ -345,13 +375,15 @@ impl<S: Storage> Journal<S> {
         self.append(&gap);
     }
 
-    fn rotate_if_due(&mut self) {
+    fn rotate_if_due(&mut self, line_bytes: usize) {
         let len = self.segment.as_ref().map_or(0, |segment| segment.len)
             + self.pending.bytes.len() as u64;
-        let is_due = len > 0 && len + self.line.len() as u64 > self.config.segment_bytes_max;
+        let more = (line_bytes + self.checkpoint_bytes()) as u64;
+        let is_due = len > 0 && len + more > self.config.segment_bytes_max;
         if !is_due || self.retry.is_some() {
             return;
         }
+        self.sign("rotation");
         match self.write_and_sync() {
             Ok(()) => self.segment = None,
             Err(error) => self.failed(&error),

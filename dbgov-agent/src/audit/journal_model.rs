@@ -1,12 +1,14 @@
 //! Whatever happens to the disk and to the process: what is on disk is one unbroken chain, and every record is in it or
 //! counted by a gap record.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::journal::{Journal, JournalConfig};
+use super::key::PrivateKey;
 use super::record::{Kind, Record};
 use super::storage::Storage;
 use super::storage_fake::{Disk, PowerLoss};
@@ -73,17 +75,39 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Most records between two checkpoints.
+const CHECKPOINT_RECORDS: u32 = 10;
+
+thread_local! {
+    static KEY: Arc<PrivateKey> = {
+        let dir = tempfile::tempdir().unwrap();
+        Arc::new(PrivateKey::load_or_create(&dir.path().join("k")).unwrap())
+    };
+}
+
 /// The journal on disk, as far as it is whole.
 #[derive(Debug, Default)]
 struct OnDisk {
     /// The records of the test, by number.
     ids: Vec<u64>,
     dropped: u64,
+    /// Since the last checkpoint, headers and gaps not counted.
+    unsigned: u32,
+    checkpoints: u64,
+    signatures: bool,
 }
 
 /// Reads the segments, checking the chain with nothing of the code under test but the names.
 fn read(disk: &Disk) -> OnDisk {
-    let mut found = OnDisk::default();
+    read_with(disk, false)
+}
+
+/// Signatures are checked once in the end, which takes as long as all the rest.
+fn read_with(disk: &Disk, signatures: bool) -> OnDisk {
+    let mut found = OnDisk {
+        signatures,
+        ..OnDisk::default()
+    };
     let (mut prev, mut seq) = ("0".repeat(64), 0);
     let names = segment::sorted(disk.names().unwrap());
     for (index, name) in names.iter().enumerate() {
@@ -108,8 +132,11 @@ fn read(disk: &Disk) -> OnDisk {
             assert_eq!(value["chain"]["hash"], jcs::chain_hash(&value));
             seq += 1;
             assert_eq!(value["seq"], seq);
-            if nth == 0 {
+            let is_header = value["kind"] == "segment";
+            assert_eq!(is_header, nth == 0, "the first line and no other");
+            if is_header {
                 assert_eq!(segment::first_seq(name), Some(seq));
+                KEY.with(|key| assert_eq!(value["segment"]["public_key"], key.public().to_hex()));
             }
             prev = value["chain"]["hash"].as_str().unwrap().to_owned();
             found.take(&value);
@@ -124,6 +151,12 @@ impl OnDisk {
         if let Some(id) = value["agent"]["id"].as_u64() {
             self.ids.push(id);
         }
+        match value["kind"].as_str() {
+            Some("checkpoint") => self.check(value),
+            Some("segment" | "gap") => {}
+            _ => self.unsigned += 1,
+        }
+        assert!(self.unsigned <= CHECKPOINT_RECORDS + 1, "signed in time");
         match value["gap"]["cause"].as_str() {
             Some("disk_full" | "write_error") => {
                 self.dropped += value["gap"]["records"].as_u64().expect("how many");
@@ -131,6 +164,26 @@ impl OnDisk {
             Some("sync_failed" | "crash") | None => {}
             Some(other) => panic!("a gap of cause {other}"),
         }
+    }
+
+    /// As docs/journal.md says it.
+    fn check(&mut self, value: &Value) {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let block = &value["checkpoint"];
+        let message = format!(
+            "dbgov checkpoint 1\n{}\n{}\n{}\n{}\n{}\n{}\n{NODE}",
+            text(&block["key"]),
+            value["seq"],
+            text(&value["chain"]["prev"]),
+            text(&value["time"]),
+            text(&block["reason"]),
+            block["records"],
+        );
+        let signature = text(&block["signature"]);
+        let is_signed = || KEY.with(|key| key.public().verifies(message.as_bytes(), &signature));
+        assert!(!self.signatures || is_signed(), "{value}");
+        self.checkpoints += 1;
+        self.unsigned = 0;
     }
 }
 
@@ -168,6 +221,8 @@ impl Model {
             segment_bytes_max: 4000,
             flush_records_max: 7,
             pending_bytes_max: 6000,
+            key: Some(KEY.with(Arc::clone)),
+            checkpoint_records: CHECKPOINT_RECORDS,
             ..JournalConfig::new("/fake", NODE)
         };
         // A disk that fails while the torn end is put aside is an error; the supervisor tries again.
@@ -285,6 +340,9 @@ impl Model {
         let stats = self.journal.take().unwrap().close();
         assert!(!stats.degraded && stats.unflushed == 0 && stats.unsynced_bytes == 0);
         self.assert_complete();
+        let found = read_with(&self.disk, true);
+        assert_eq!(found.unsigned, 0, "the end is signed");
+        assert!(found.checkpoints > 0);
     }
 }
 

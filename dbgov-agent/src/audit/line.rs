@@ -116,6 +116,13 @@ impl LineEncoder {
         hash
     }
 
+    /// Length of the next line, with its newline, where the parts of its body are `body_bytes` long.
+    pub(super) fn line_bytes(&self, body_bytes: usize) -> usize {
+        const PREV_MEMBER_BYTES: usize = "\"prev\":\"\"}".len() + HASH_HEX_BYTES;
+        let digits = (self.last_seq + 1).ilog10() as usize + 1;
+        CHAIN_OPEN.len() + HASH_MEMBER_BYTES + PREV_MEMBER_BYTES + body_bytes + digits + 1
+    }
+
     /// The line just encoded belongs to the chain.
     pub fn accept(&mut self, hash: HashHex) {
         self.last_seq += 1;
@@ -143,6 +150,8 @@ pub struct Link {
     pub hash: HashHex,
     pub prev: HashHex,
     pub kind: String,
+    /// It is the last thing an agent writes that is stopped: a checkpoint of that reason.
+    pub is_stop: bool,
 }
 
 /// Why a line is no record of this journal.
@@ -161,9 +170,14 @@ pub fn check_line(line: &[u8]) -> Result<Link, LineError> {
     #[derive(Deserialize)]
     struct Head {
         chain: Chain,
+        checkpoint: Option<Checkpoint>,
         kind: String,
         seq: u64,
         v: u64,
+    }
+    #[derive(Deserialize)]
+    struct Checkpoint {
+        reason: Box<str>,
     }
     #[derive(Deserialize)]
     struct Chain {
@@ -194,6 +208,9 @@ pub fn check_line(line: &[u8]) -> Result<Link, LineError> {
         seq: head.seq,
         hash,
         prev,
+        is_stop: head
+            .checkpoint
+            .is_some_and(|checkpoint| &*checkpoint.reason == "stop"),
         kind: head.kind,
     })
 }

@@ -29,6 +29,7 @@ pub(super) enum LinesError {
     TooLong,
 }
 
+#[derive(Debug)]
 pub(super) struct Lines {
     source: Source,
     /// Bytes that are read already; for a plain file those from `at` on.
@@ -42,6 +43,15 @@ pub(super) struct Lines {
 enum Source {
     Plain { file: File, at: u64 },
     Compressed(Box<zstd::Decoder<'static, BufReader<File>>>),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Source::Plain { .. } => "Plain",
+            Source::Compressed(_) => "Compressed",
+        })
+    }
 }
 
 impl Lines {
@@ -89,7 +99,6 @@ impl Lines {
     }
 
     /// What stands behind the last line, after there was no next one.
-    #[cfg(test)]
     pub(super) fn half_line(&self) -> &[u8] {
         &self.buffer[self.taken..]
     }

@@ -14,7 +14,8 @@ use std::borrow::Cow;
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::view::{
-    Approval, Control, Identity, Outcome, Person, Policy, Statement, Tag, Text, Verdict, View,
+    Approval, Control, Identity, Outcome, Person, Policy, Retention, Statement, Tag, Text, Verdict,
+    View,
 };
 use text::{count, push_visible, width_columns};
 
@@ -61,6 +62,22 @@ pub struct Renderer {
     pub zone: TimeZone,
 }
 
+/// Whether a line of the journal is shown at all.
+pub fn is_shown(line: &[u8]) -> bool {
+    // Nearly always enough, and much cheaper than to read the line.
+    let may_be_hidden = HIDDEN_KINDS
+        .iter()
+        .any(|kind| memchr::memmem::find(line, kind.as_bytes()).is_some());
+    !may_be_hidden || !serde_json::from_slice::<View>(line).is_ok_and(|line| is_hidden(&line))
+}
+
+/// The journal's own book-keeping.
+const HIDDEN_KINDS: [&str; 2] = ["checkpoint", "segment"];
+
+fn is_hidden(line: &View) -> bool {
+    HIDDEN_KINDS.contains(&line.kind.as_str())
+}
+
 /// What a line says beside time and names.
 struct Shown {
     body: String,
@@ -81,8 +98,14 @@ impl Shown {
 }
 
 impl Renderer {
-    /// Renders one line of the journal (with or without its newline), without a newline.
-    pub fn render(&self, line: &[u8]) -> String {
+    /// Renders one line of the journal (with or without its newline), without a newline; `None` where it says nothing to
+    /// somebody who watches.
+    pub fn render(&self, line: &[u8]) -> Option<String> {
+        is_shown(line).then(|| self.render_all(line))
+    }
+
+    /// As [`render`](Self::render), whatever it says.
+    pub fn render_all(&self, line: &[u8]) -> String {
         match serde_json::from_slice::<View>(line) {
             Ok(line) => self.render_fields(&line),
             Err(_) => {
@@ -262,16 +285,15 @@ fn show(line: &View) -> Shown {
         "tag" => Shown::body(Style::Good, show_tag(&line.tag)),
         "control" => Shown::body(Style::Alarm, show_control(&line.control)),
         "segment" => {
-            let body = format!(
-                "journal segment begun, to be signed by {}",
-                line.segment.key
-            );
+            let key = &line.segment.key;
+            let body = format!("journal segment begun, to be signed by {key}");
             Shown::body(Style::Dim, body)
         }
         "checkpoint" => {
             let body = format!("journal signed ({})", line.checkpoint.reason);
             Shown::body(Style::Dim, body)
         }
+        "retention" => Shown::body(Style::Good, show_retention(&line.retention)),
         "verdict_unenforced" => Shown::body(Style::Alarm, show_unenforced(line)),
         other => Shown::body(Style::Plain, other.to_owned()),
     }
@@ -304,6 +326,20 @@ fn show_tag(tag: &Tag) -> String {
         body.push_str(&format!(": {}", tag.purpose));
     }
     body
+}
+
+fn show_retention(retention: &Retention) -> String {
+    let why = match retention.reason.as_str() {
+        "age" => "too old",
+        "size" => "no room for them",
+        other => other,
+    };
+    format!(
+        "removed {} with the records {} to {} ({why})",
+        count(retention.segments, "segment"),
+        retention.first_seq,
+        retention.last_seq
+    )
 }
 
 fn show_control(control: &Control) -> String {

@@ -7,8 +7,14 @@
 //! json       ... by hand
 //! batch      bodies on their way to the journal's thread
 //! line       body -> one line, linked to the line before by its hash
-//! journal    lines -> segment files: batches, rotation, disks that are full or fail
+//! journal    lines -> segment files: batches, rotation, disks that are full or fail; headers and checkpoints
+//! key        what signs and what checks
+//! checkpoint what a signature says
+//! header     the first record of a segment
 //! recover    where the journal goes on after a stop, a crash or a power loss
+//! keeper     complete segments: compression, retention
+//! tombstone  what stands for segments that were removed
+//! verify     whether a journal is what was written
 //! writer     the thread that owns the journal
 //! lines      the lines of one segment, compressed or not
 //! reader     the lines of a journal from a record on, while it is written
@@ -25,20 +31,30 @@ mod batch;
 mod block;
 mod blocks;
 mod body;
+mod canonical;
+mod checkpoint;
+mod compress;
+mod compressed;
+mod header;
 pub mod index;
 pub mod journal;
 pub(crate) mod json;
+pub mod keeper;
+pub mod key;
 pub mod line;
 mod lines;
 pub mod live;
 pub mod reader;
 pub mod record;
 mod recover;
+pub mod retention;
 pub mod search;
 pub mod segment;
 pub mod storage;
 pub mod tail;
 pub(crate) mod time;
+pub mod tombstone;
+pub mod verify;
 pub mod view;
 pub mod writer;
 

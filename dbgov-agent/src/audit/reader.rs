@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::lines::{Lines, LinesError};
 use super::recover::LINE_BYTES_MAX;
-use super::{segment, storage};
+use super::segment;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -30,6 +30,7 @@ pub struct Missed {
 }
 
 /// A place in a journal, moving forward line by line.
+#[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
     current: Option<Current>,
@@ -38,6 +39,7 @@ pub struct Reader {
     missed: Option<Missed>,
 }
 
+#[derive(Debug)]
 struct Current {
     name: String,
     first_seq: u64,
@@ -130,7 +132,7 @@ impl Reader {
 
     /// The name of the segment after the current one; at first of the one that holds the record wanted, or the oldest.
     fn next_segment(&self) -> Result<Option<String>, ReadError> {
-        let names = self.segments()?;
+        let names = segment::list(&self.dir)?;
         let Some(current) = &self.current else {
             let behind = names.partition_point(|name| {
                 segment::first_seq(name).is_some_and(|first_seq| first_seq <= self.next_seq)
@@ -179,14 +181,6 @@ impl Reader {
     fn pass_over(&mut self, from: u64, to: u64) {
         let from = self.missed.map_or(from, |missed| missed.from.min(from));
         self.missed = Some(Missed { from, to });
-    }
-
-    fn segments(&self) -> Result<Vec<String>, ReadError> {
-        let names = storage::names(&self.dir).map_err(|source| ReadError::Dir {
-            dir: self.dir.clone(),
-            source,
-        })?;
-        Ok(segment::sorted(names))
     }
 }
 

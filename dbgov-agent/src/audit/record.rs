@@ -65,6 +65,12 @@ pub enum Kind {
     Policy,
     AgentStart,
     AgentStop,
+    /// The first record of a segment.
+    Segment,
+    /// A signature over all records before.
+    Checkpoint,
+    /// Segments that were removed since the configuration says so.
+    Retention,
 }
 
 impl Kind {
@@ -85,6 +91,9 @@ impl Kind {
             Kind::Policy => "policy",
             Kind::AgentStart => "agent_start",
             Kind::AgentStop => "agent_stop",
+            Kind::Segment => "segment",
+            Kind::Checkpoint => "checkpoint",
+            Kind::Retention => "retention",
         }
     }
 }
@@ -527,6 +536,51 @@ pub struct ControlBlock {
     pub request: String,
 }
 
+/// Begins a segment of the journal.
+#[derive(Debug, Clone, Serialize)]
+pub struct SegmentBlock {
+    pub agent_version: &'static str,
+    /// At most so many records stand between two checkpoints.
+    pub checkpoint_records: u32,
+    /// Version of the segment's format.
+    pub format: u32,
+    /// Id of the key that signs the checkpoints.
+    pub key: String,
+    /// That key's public part: its 32 bytes in hexadecimal digits.
+    pub public_key: String,
+}
+
+/// A signature; `checkpoint` says over what.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckpointBlock {
+    pub key: String,
+    /// `start`, `records`, `time`, `rotation`, `stop`, `close`, `recovery`.
+    pub reason: &'static str,
+    /// Records since the checkpoint before, as far as this run of the agent wrote them.
+    #[serde(serialize_with = "exact")]
+    pub records: u64,
+    /// Ed25519, 128 hexadecimal digits.
+    pub signature: String,
+}
+
+/// Segments that were removed.
+#[derive(Debug, Clone, Serialize)]
+pub struct RetentionBlock {
+    /// Of the files.
+    #[serde(serialize_with = "exact")]
+    pub bytes: u64,
+    #[serde(serialize_with = "exact")]
+    pub first_seq: u64,
+    /// `chain.hash` of the last record that is gone.
+    pub last_hash: String,
+    #[serde(serialize_with = "exact")]
+    pub last_seq: u64,
+    /// `age` or `size`.
+    pub reason: &'static str,
+    #[serde(serialize_with = "exact")]
+    pub segments: u64,
+}
+
 /// An audit record before the journal gives it its number, its node and its place in the chain. The blocks of the rarer
 /// kinds are boxed: records are moved and queued by the ten thousand, and nearly all are statements.
 /// `body` and [`super::line::LineEncoder`] write it out: with `chain`, `node`, `seq`, `time` and `v` between these fields.
@@ -540,6 +594,8 @@ pub struct Record {
     pub approval: Option<Box<ApprovalBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Box<CancelBlock>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Box<CheckpointBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub close: Option<Box<CloseBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -563,6 +619,10 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultBlock>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Box<RetentionBlock>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Box<SegmentBlock>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Rendered<Session>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statement: Option<StatementBlock>,
@@ -581,6 +641,7 @@ impl Record {
             agent: BTreeMap::new(),
             approval: None,
             cancel: None,
+            checkpoint: None,
             close: None,
             control: None,
             error: None,
@@ -591,6 +652,8 @@ impl Record {
             policy: BTreeMap::new(),
             process: None,
             result: None,
+            retention: None,
+            segment: None,
             session: None,
             statement: None,
             tag: None,

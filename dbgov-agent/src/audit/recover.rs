@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::compressed;
+use super::header::{FORMAT_VERSION, ReadHeader};
 use super::line::{self, FIRST_PREV, HashHex, LineError};
 use super::record::{GapBlock, Kind, Record};
 use super::segment;
@@ -21,6 +23,8 @@ const TORN_LINES_MAX: u32 = 1;
 /// Side files of one place before we give up: each is left by a recovery that was itself cut short.
 const TORN_COPIES_MAX: u32 = 1000;
 const COPY_BLOCK_BYTES: usize = 64 * 1024;
+/// A header's line is some 600 bytes and the node's name.
+const HEADER_BYTES_MAX: u64 = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -74,18 +78,22 @@ impl OpenError {
 /// Where to go on.
 #[derive(Debug)]
 pub(super) struct Recovered<F> {
-    /// The newest segment with a record in it: its name, the file and its length.
+    /// The segment to go on in: its name, the file and its length. None: a new one is begun.
     pub(super) segment: Option<(String, F, u64)>,
     pub(super) last_seq: u64,
     pub(super) last_hash: HashHex,
+    /// No record stands behind the last signature.
+    pub(super) ends_signed: bool,
     /// Gaps to be recorded.
     pub(super) notes: Vec<Record>,
 }
 
-/// `dir` is for messages only.
+/// `dir` is for messages only. The journal goes on in the newest segment only where that is signed with this `key`; with
+/// none given it always does.
 pub(super) fn recover<S: Storage>(
     storage: &S,
     dir: &Path,
+    key: Option<&str>,
 ) -> Result<Recovered<S::File>, OpenError> {
     let recovery = Recovery { storage, dir };
     let names = storage.names().map_err(recovery.failed("list", ""))?;
@@ -94,15 +102,38 @@ pub(super) fn recover<S: Storage>(
         let mut file = storage
             .open(&name)
             .map_err(recovery.failed("open", &name))?;
-        if let Some((end, link)) = recovery.cut_torn_end(&name, &mut file, &mut notes)? {
-            // Who stops in good order says so last. Anything else may have taken records along that were on no disk.
-            if link.kind != Kind::AgentStop.name() && notes.is_empty() {
+        if segment::is_compressed(&name) {
+            // Complete, so nothing in it is torn. What came after it was moved away.
+            let link = recovery.last_of_compressed(&name, &file)?;
+            if notes.is_empty() {
                 notes.push(crash_gap(None, None));
             }
             return Ok(Recovered {
-                segment: Some((name, file, end)),
+                segment: None,
                 last_seq: link.seq,
                 last_hash: link.hash,
+                ends_signed: link.kind == Kind::Checkpoint.name(),
+                notes,
+            });
+        }
+        if let Some((end, link)) = recovery.cut_torn_end(&name, &mut file, &mut notes)? {
+            let header = header(&file, end).map_err(recovery.failed("read", &name))?;
+            // Who stops in good order says so last. Anything else may have taken records along that were on no disk.
+            let is_stop = match &header {
+                Some(_) => link.is_stop,
+                None => link.is_stop || link.kind == Kind::AgentStop.name(),
+            };
+            if !is_stop && notes.is_empty() {
+                notes.push(crash_gap(None, None));
+            }
+            let goes_on = key.is_none_or(|key| {
+                header.is_some_and(|header| header.key == key && header.format == FORMAT_VERSION)
+            });
+            return Ok(Recovered {
+                segment: goes_on.then_some((name, file, end)),
+                last_seq: link.seq,
+                last_hash: link.hash,
+                ends_signed: link.kind == Kind::Checkpoint.name(),
                 notes,
             });
         }
@@ -116,6 +147,7 @@ pub(super) fn recover<S: Storage>(
         segment: None,
         last_seq: 0,
         last_hash: FIRST_PREV,
+        ends_signed: true,
         notes,
     })
 }
@@ -133,6 +165,15 @@ impl<S: Storage> Recovery<'_, S> {
             action,
             source,
         }
+    }
+
+    fn last_of_compressed(&self, name: &str, file: &S::File) -> Result<line::Link, OpenError> {
+        let last = compressed::last_line(file).map_err(self.failed("read", name))?;
+        line::check_line(&last.text).map_err(|reason| OpenError::Damaged {
+            path: self.dir.join(name),
+            line: last.number,
+            reason,
+        })
     }
 
     /// Makes the segment end with a whole record; `None` where none is left.
@@ -234,6 +275,14 @@ impl<S: Storage> Recovery<'_, S> {
             }
         }
     }
+}
+
+/// The header of a segment of `end` bytes, where it has one.
+fn header<F: SegmentFile>(file: &F, end: u64) -> io::Result<Option<ReadHeader>> {
+    let mut head = vec![0; end.min(HEADER_BYTES_MAX) as usize];
+    storage::read_exact_at(file, &mut head, 0)?;
+    let first = head.split(|byte| *byte == b'\n').next();
+    Ok(first.and_then(ReadHeader::of_line))
 }
 
 fn copy<F: SegmentFile>(from: &F, to: &mut F, start: u64, end: u64) -> io::Result<()> {

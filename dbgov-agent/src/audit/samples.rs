@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::record::{
-    ApprovalBlock, ApprovalStatement, ApproverBlock, CancelBlock, CloseBlock, ControlBlock,
-    ErrorBlock, GapBlock, HolderBlock, Identity, Kind, ParentBlock, PodBlock, PodsBlock,
-    ProcessBlock, Record, Rendered, ResultBlock, Session, StatementBlock, TagBlock,
+    ApprovalBlock, ApprovalStatement, ApproverBlock, CancelBlock, CheckpointBlock, CloseBlock,
+    ControlBlock, ErrorBlock, GapBlock, HolderBlock, Identity, Kind, ParentBlock, PodBlock,
+    PodsBlock, ProcessBlock, Record, Rendered, ResultBlock, RetentionBlock, SegmentBlock, Session,
+    StatementBlock, TagBlock,
 };
 use crate::protocol::Text;
 
@@ -239,6 +240,21 @@ pub(crate) fn everything() -> Vec<Record> {
         reason: nasty.clone(),
         request: "tag_set".to_owned(),
     }));
+    let mut segment = Record::new(Kind::Segment, TIME_UNIX_NS);
+    segment.segment = Some(Box::new(SegmentBlock {
+        agent_version: "0.1.0",
+        checkpoint_records: 1000,
+        format: 1,
+        key: "00".repeat(16),
+        public_key: "00".repeat(32),
+    }));
+    let mut checkpoint = Record::new(Kind::Checkpoint, TIME_UNIX_NS);
+    checkpoint.checkpoint = Some(Box::new(CheckpointBlock {
+        key: "00".repeat(16),
+        reason: "time",
+        records: u64::MAX,
+        signature: "00".repeat(64),
+    }));
     vec![
         full,
         start,
@@ -249,7 +265,23 @@ pub(crate) fn everything() -> Vec<Record> {
         approval(),
         tag,
         control,
+        retention(),
+        segment,
+        checkpoint,
     ]
+}
+
+fn retention() -> Record {
+    let mut record = Record::new(Kind::Retention, TIME_UNIX_NS);
+    record.retention = Some(Box::new(RetentionBlock {
+        bytes: u64::MAX,
+        first_seq: 1,
+        last_hash: "00".repeat(32),
+        last_seq: u64::MAX,
+        reason: "age",
+        segments: 2,
+    }));
+    record
 }
 
 fn alice() -> ApproverBlock {

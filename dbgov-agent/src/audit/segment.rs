@@ -1,6 +1,9 @@
 //! Names of the files in a journal's directory.
 
-use super::time;
+use std::path::Path;
+
+use super::reader::ReadError;
+use super::{storage, time};
 
 /// Digits of a sequence number in a name: those of the largest, so that names sort as numbers do.
 const SEQ_DIGITS: usize = 20;
@@ -24,6 +27,11 @@ pub fn first_seq(name: &str) -> Option<u64> {
     seq.parse().ok()
 }
 
+/// When its first record happened, as the name has it.
+pub(super) fn start(name: &str) -> Option<&str> {
+    Some(stem(name)?.rsplit_once('-')?.0)
+}
+
 /// The segments among the names, oldest first. Where one is there in both forms, since its compression was cut short,
 /// the one that is not compressed counts.
 pub fn sorted(names: impl IntoIterator<Item = String>) -> Vec<String> {
@@ -34,6 +42,15 @@ pub fn sorted(names: impl IntoIterator<Item = String>) -> Vec<String> {
     segments.sort_unstable();
     segments.dedup_by(|(_, compressed), (_, plain)| stem(compressed) == stem(plain));
     segments.into_iter().map(|(_, name)| name).collect()
+}
+
+/// The segments in a directory, oldest first.
+pub(super) fn list(dir: &Path) -> Result<Vec<String>, ReadError> {
+    let names = storage::names(dir).map_err(|source| ReadError::Dir {
+        dir: dir.to_owned(),
+        source,
+    })?;
+    Ok(sorted(names))
 }
 
 pub fn is_compressed(name: &str) -> bool {

@@ -165,43 +165,18 @@ const BLOCK_BYTES: usize = 64 * 1024;
 
 /// Where the line that holds the byte before `end` begins: behind the last newline in the first `end` bytes, or 0.
 pub(super) fn line_start<F: SegmentFile + ?Sized>(file: &F, end: u64) -> io::Result<u64> {
-    Ok(back(file, end, 1)?.offset)
-}
-
-/// The place behind a newline counted from the end, or 0, and how many newlines stand between.
-pub(super) struct Back {
-    pub(super) offset: u64,
-    pub(super) newlines: u64,
-}
-
-/// Goes back from `end` to behind the newline that is number `newlines` (at least 1) from there.
-pub(super) fn back<F: SegmentFile + ?Sized>(file: &F, end: u64, newlines: u64) -> io::Result<Back> {
     let mut block = vec![0; BLOCK_BYTES];
-    let (mut end, mut found) = (end, 0);
+    let mut end = end;
     while end > 0 {
         let start = end.saturating_sub(BLOCK_BYTES as u64);
         let bytes = &mut block[..(end - start) as usize];
         read_exact_at(file, bytes, start)?;
-        for (at, _) in bytes
-            .iter()
-            .enumerate()
-            .rev()
-            .filter(|(_, byte)| **byte == b'\n')
-        {
-            found += 1;
-            if found == newlines {
-                return Ok(Back {
-                    offset: start + at as u64 + 1,
-                    newlines: found,
-                });
-            }
+        if let Some(at) = memchr::memrchr(b'\n', bytes) {
+            return Ok(start + at as u64 + 1);
         }
         end = start;
     }
-    Ok(Back {
-        offset: 0,
-        newlines: found,
-    })
+    Ok(0)
 }
 
 pub(super) fn read_exact_at<F: SegmentFile + ?Sized>(

@@ -49,7 +49,11 @@ pub fn run(config: Option<&Path>, file: &Path) -> anyhow::Result<()> {
             let hash = encoder.encode(&record, &mut line)?;
             encoder.accept(hash);
             match &renderer {
-                Some(renderer) => writeln!(out, "{}", renderer.render(&line))?,
+                Some(renderer) => {
+                    if let Some(shown) = renderer.render(&line) {
+                        writeln!(out, "{shown}")?;
+                    }
+                }
                 None => out.write_all(&line)?,
             }
         }

@@ -4,19 +4,24 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::agent;
-use crate::audit::tail::{POLL_INTERVAL, Tail};
+use crate::audit::live;
+use crate::audit::tail::{self, POLL_INTERVAL};
 use crate::config::Config;
 
 /// The newest `lines` records and, with `follow`, those to come. Needs no running agent.
 pub fn run(config: Option<&Path>, lines: u64, follow: bool, json: bool) -> anyhow::Result<()> {
     let (config, _) = Config::load(config)?;
-    let mut tail = Tail::open(&config.audit.dir, lines)?;
     let renderer = if json { None } else { agent::terminal() };
+    let is_wanted = |line: &[u8]| renderer.is_none() || live::is_shown(line);
+    let mut tail = tail::open(&config.audit.dir, lines, is_wanted)?;
     let mut out = std::io::BufWriter::new(std::io::stdout());
     loop {
         while let Some(line) = tail.next_line()? {
             let written = match &renderer {
-                Some(renderer) => writeln!(out, "{}", renderer.render(line)),
+                Some(renderer) => match renderer.render(line) {
+                    Some(line) => writeln!(out, "{line}"),
+                    None => Ok(()),
+                },
                 None => out.write_all(line).and_then(|()| out.write_all(b"\n")),
             };
             if ended(written)? {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::key::PrivateKey;
+
 /// Large enough that a directory of a busy month stays readable, small enough to ship and to scan in a second.
 pub const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// A write call costs the same as formatting about a dozen records: spread over this many it vanishes.
@@ -16,6 +18,14 @@ pub const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// Lines kept while the disk refuses: some ten thousand statements, and an eighth of the memory the agent may use.
 pub const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A signature over so many records adds a few hundredths to what they cost, and a verifier that finds one wrong has to
+/// name no longer a stretch than this.
+pub const CHECKPOINT_RECORDS: u32 = 1000;
+/// The most the configuration may set, so that a verifier knows how long a stretch without a signature may be at all.
+pub const CHECKPOINT_RECORDS_MAX: u32 = 100_000;
+/// What somebody who gets hold of the host could change unseen is what came since the last signature.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Clone)]
 pub struct JournalConfig {
     pub dir: PathBuf,
@@ -30,6 +40,13 @@ pub struct JournalConfig {
     /// Longest time between a write and its fdatasync; zero: with every flush.
     pub sync_interval: Duration,
     pub pending_bytes_max: usize,
+    /// Signs checkpoints. Without one there are no checkpoints and no headers: a plain chain, as in measurements of what
+    /// signing costs.
+    pub key: Option<Arc<PrivateKey>>,
+    /// Most records between two checkpoints.
+    pub checkpoint_records: u32,
+    /// Longest time from a record to the next checkpoint.
+    pub checkpoint_interval: Duration,
 }
 
 impl JournalConfig {
@@ -43,6 +60,9 @@ impl JournalConfig {
             flush_interval: FLUSH_INTERVAL,
             sync_interval: SYNC_INTERVAL,
             pending_bytes_max: PENDING_BYTES_MAX,
+            key: None,
+            checkpoint_records: CHECKPOINT_RECORDS,
+            checkpoint_interval: CHECKPOINT_INTERVAL,
         }
     }
 }

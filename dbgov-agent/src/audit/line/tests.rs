@@ -16,7 +16,14 @@ fn lines_are_canonical_and_chained() {
     let mut encoder = LineEncoder::new("host-1 \"é\u{1}\"");
     let mut prev = "0".repeat(64);
     for (index, record) in samples::everything().iter().enumerate() {
+        let body_bytes = encoder
+            .renderer
+            .render(record, &mut Vec::new())
+            .unwrap()
+            .len();
+        let line_bytes = encoder.line_bytes(body_bytes);
         let line = encode(&mut encoder, record);
+        assert_eq!(line.len(), line_bytes);
         let line = line.strip_suffix('\n').expect("newline");
         assert!(!line.contains('\n'));
         let value: Value = serde_json::from_str(line).unwrap();

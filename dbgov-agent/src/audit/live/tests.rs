@@ -18,7 +18,7 @@ fn plain(width_columns: Option<usize>) -> Renderer {
 }
 
 fn render(record: &Record) -> String {
-    plain(None).render(&line(record))
+    plain(None).render(&line(record)).expect("shown")
 }
 
 #[test]
@@ -42,7 +42,9 @@ fn a_statement() {
 
 /// A line with these fields.
 fn shown(fields: &str) -> String {
-    plain(None).render(format!("{{{fields}}}").as_bytes())
+    plain(None)
+        .render(format!("{{{fields}}}").as_bytes())
+        .expect("shown")
 }
 
 #[test]
@@ -102,10 +104,28 @@ fn a_statement_whose_text_is_not_known() {
 
 #[test]
 fn the_other_kinds() {
-    let [_, start, cancel, close, error, gap, approval, tag, control] = &samples::everything()[..]
+    let samples = samples::everything();
+    let [
+        _,
+        start,
+        cancel,
+        close,
+        error,
+        gap,
+        approval,
+        tag,
+        control,
+        retention,
+        hidden @ ..,
+    ] = &samples[..]
     else {
-        panic!("nine samples");
+        panic!("more samples");
     };
+    assert_eq!(hidden.len(), 2);
+    for record in hidden {
+        assert_eq!(plain(None).render(&line(record)), None);
+        assert!(!is_shown(&line(record)));
+    }
     let mut open = Record::new(Kind::SessionOpen, samples::TIME_UNIX_NS);
     open.session = samples::statement("").session;
     for (record, part) in [
@@ -125,12 +145,18 @@ fn the_other_kinds() {
         ),
         (tag, ", by alice: "),
         (control, "!!! REFUSED tag_set to alice: "),
+        (
+            retention,
+            "removed 2 segments with the records 1 to 9007199254740991 (too old)",
+        ),
         (&open, "+ connected from 10.9.0.2:41884 (psql)"),
         (&Record::new(Kind::AgentStop, 0), "dbgov stopped"),
     ] {
         let shown = render(record);
         assert!(shown.contains(part), "{shown}");
+        assert!(is_shown(&line(record)));
     }
+    assert!(is_shown(&line(&samples::statement("\"checkpoint\""))));
     let mut protocol_error = error.clone();
     protocol_error.kind = Kind::ProtocolError;
     let block = protocol_error.error.as_mut().unwrap();
@@ -155,7 +181,7 @@ fn nothing_speaks_to_the_terminal_and_nothing_leaves_the_line() {
     lines.push(br#"{"kind":"\u001b[2J","time":"\u001b[2J"}"#.to_vec());
     for line in &lines {
         for width in (0..200).map(Some).chain([None]) {
-            let shown = plain(width).render(line);
+            let shown = plain(width).render(line).unwrap_or_default();
             assert!(
                 shown.chars().all(|character| !character.is_control()),
                 "{shown:?}"
@@ -170,7 +196,7 @@ fn nothing_speaks_to_the_terminal_and_nothing_leaves_the_line() {
             color: true,
             ..plain(Some(120))
         };
-        let shown = colored.render(line);
+        let shown = colored.render(line).unwrap_or_default();
         let without_ours = shown.split("\x1b[").skip(1).all(|rest| {
             let (sgr, _) = rest.split_once('m').expect("an SGR sequence");
             sgr.chars()
@@ -187,7 +213,7 @@ fn nothing_speaks_to_the_terminal_and_nothing_leaves_the_line() {
 #[test]
 fn the_statement_is_cut_before_its_result() {
     let record = samples::statement(&"SELECT 1, ".repeat(100));
-    let shown = plain(Some(100)).render(&line(&record));
+    let shown = plain(Some(100)).render(&line(&record)).unwrap();
     assert!(
         shown.contains('…') && shown.ends_with("  3 rows · 812 µs"),
         "{shown}"
@@ -198,15 +224,23 @@ fn the_statement_is_cut_before_its_result() {
 #[test]
 fn no_colors_unless_asked() {
     let gap = line(&samples::gap("ring_full", None));
-    assert!(!plain(None).render(&gap).contains('\x1b'));
+    assert!(!plain(None).render(&gap).unwrap().contains('\x1b'));
     let colored = Renderer {
         color: true,
         ..plain(None)
     };
-    assert!(colored.render(&gap).contains("\x1b[1;97;41m!!! GAP"));
+    assert!(
+        colored
+            .render(&gap)
+            .unwrap()
+            .contains("\x1b[1;97;41m!!! GAP")
+    );
 }
 
 #[test]
 fn a_broken_line_is_shown_as_such() {
-    assert_eq!(plain(None).render(b"{\"torn"), "not a record: {\"torn");
+    assert_eq!(
+        plain(None).render(b"{\"torn").unwrap(),
+        "not a record: {\"torn"
+    );
 }

@@ -34,7 +34,7 @@ fn rest(reader: &mut Reader) -> Vec<u64> {
 }
 
 fn names(dir: &Path) -> Vec<String> {
-    segment::sorted(storage::names(dir).unwrap())
+    segment::list(dir).unwrap()
 }
 
 fn compress(dir: &Path, name: &str) {
