@@ -50,6 +50,8 @@ pub(super) struct BlockFacts {
     first_seq: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) identities: Option<Vec<Box<str>>>,
+    /// Whether texts can be looked up by pieces of five bytes.
+    pub(super) long_pieces: bool,
     offset: u64,
     records: u64,
     time_max: u64,
@@ -63,6 +65,7 @@ impl BlockFacts {
             filter_bytes: 0,
             first_seq: 0,
             identities: None,
+            long_pieces: true,
             offset: span.offset,
             records: 0,
             time_max: 0,
@@ -236,6 +239,7 @@ fn with_filters(facts: Vec<BlockFacts>, mut filters: &[u8]) -> Option<Vec<Block>
             time_min: facts.time_min,
             time_max: facts.time_max,
             identities: facts.identities,
+            has_long_pieces: facts.long_pieces,
             filter: filter.into(),
         });
     }
