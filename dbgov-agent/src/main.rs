@@ -153,6 +153,9 @@ enum AuditCommand {
     },
     /// Find records; without an agent too. A filter that is given several times asks for either, several filters for all
     Search(Box<command::search::Args>),
+    /// What an auditor asks of the journal, by the controls of a catalogue: who reached which data, what was denied and
+    /// approved, what was not seen, whether the journal is intact
+    Report(command::report::Args),
 }
 
 /// What is logged without `DBGOV_LOG`. The Kubernetes client would tell each of its attempts.
@@ -220,6 +223,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
                 json,
             } => command::tail::run(config, *lines, *follow, *json)?,
             AuditCommand::Search(args) => return command::search::run(config, args),
+            AuditCommand::Report(args) => return command::report::run(config, args),
         },
         Command::Gate { command } => {
             return match command {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::bloom;
 use super::file;
@@ -33,11 +34,17 @@ pub enum BuildError {
 /// # Errors
 /// A file cannot be read or written, or the segment holds what is no record; then there is no index, and a search reads
 /// the segment.
-pub fn build(
+pub fn build(dir: &Path, segment: &str, sign: impl Fn(&[u8]) -> String) -> Result<(), BuildError> {
+    build_within(dir, segment, sign, |_| true).map(|_| ())
+}
+
+/// As [`build`]. After each block `goes_on` is told how long that took; where it says no, there is no index (`None`).
+pub(super) fn build_within(
     dir: &Path,
     segment: &str,
     sign: impl Fn(&[u8]) -> String,
-) -> Result<PathBuf, BuildError> {
+    goes_on: impl Fn(Duration) -> bool,
+) -> Result<Option<PathBuf>, BuildError> {
     let path = dir.join(segment);
     let unreadable = |source| BuildError::Read {
         path: path.clone(),
@@ -47,6 +54,7 @@ pub fn build(
     let mut writer = file::Writer::new(segment, blocks.file_bytes().map_err(unreadable)?);
     let mut collector = Collector::default();
     let mut content = Vec::new();
+    let mut start = Instant::now();
     while let Some(span) = blocks.next(&mut content).map_err(unreadable)? {
         let facts = collector.collect(span, &content);
         let facts = facts.map_err(|source| BuildError::NotARecord {
@@ -54,6 +62,10 @@ pub fn build(
             source,
         })?;
         writer.add(facts, &collector.filter());
+        if !goes_on(start.elapsed()) {
+            return Ok(None);
+        }
+        start = Instant::now();
     }
     let index = dir.join(file::name(segment));
     writer
@@ -62,7 +74,7 @@ pub fn build(
             path: index.clone(),
             source,
         })?;
-    Ok(index)
+    Ok(Some(index))
 }
 
 /// The distinct terms of a block.

@@ -26,7 +26,7 @@ const INDEX_BYTES_MAX: u64 = 256 << 20;
 const MODE: u32 = 0o600;
 
 /// `audit-….idx`, for either form of the segment.
-pub(super) fn name(segment: &str) -> String {
+pub(in crate::audit) fn name(segment: &str) -> String {
     let stem = segment
         .split_once(".jsonl")
         .map_or(segment, |(stem, _)| stem);
@@ -197,6 +197,28 @@ fn read(path: &Path) -> Result<Vec<u8>, IndexProblem> {
         true => Err(IndexProblem::Format),
         false => Ok(content),
     }
+}
+
+/// Whether there is an index that says it is of this file; whether that is so, the signature would tell.
+pub(super) fn names(dir: &Path, segment: &str) -> bool {
+    let Ok(mut lines) = Lines::open(&dir.join(name(segment))) else {
+        return false;
+    };
+    let Ok(true) = lines.advance() else {
+        return false;
+    };
+    let file_bytes = fs::symlink_metadata(dir.join(segment)).map(|metadata| metadata.len());
+    serde_json::from_slice::<Header>(lines.line()).is_ok_and(|header| {
+        header.format == FORMAT
+            && header.segment == segment
+            && file_bytes.is_ok_and(|bytes| bytes == header.file_bytes)
+    })
+}
+
+/// Whether that key signs for the segment.
+pub(super) fn is_key_of(dir: &Path, segment: &str, public_key_hex: &str) -> bool {
+    let key = header_key(&dir.join(segment));
+    key.is_some_and(|key| hex::encode(key.as_bytes()) == public_key_hex)
 }
 
 /// The public key that the first record of a segment names.

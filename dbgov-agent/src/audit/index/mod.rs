@@ -10,18 +10,22 @@
 //! bloom      which terms a block may hold
 //! build      segment -> index
 //! file       the file, and whether it may be believed
+//! job        what the keeper does with each segment that is complete
 //! ```
 
 mod bloom;
 mod build;
 mod file;
+mod job;
 pub(crate) mod terms;
 
 use super::blocks::Span;
 use crate::glob::Glob;
 
 pub use build::{BuildError, build};
+pub(super) use file::name;
 pub use file::{IndexProblem, check};
+pub(super) use job::BuildIndex;
 
 /// The index of one segment, signed by its key.
 #[derive(Debug)]
