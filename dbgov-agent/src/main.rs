@@ -161,6 +161,9 @@ enum AuditCommand {
     Verify(command::verify::Verify),
     /// Print the public key that the journal's signatures are checked with, and its id
     Key,
+    /// What an auditor asks of the journal, by the controls of a catalogue: who reached which data, what was denied and
+    /// approved, what was not seen, whether the journal is intact
+    Report(command::report::Args),
 }
 
 /// What is logged without `DBGOV_LOG`. The Kubernetes client would tell each of its attempts.
@@ -239,6 +242,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             AuditCommand::Search(args) => return command::search::run(config, args),
             AuditCommand::Verify(verify) => return command::verify::run(verify),
             AuditCommand::Key => command::verify::key(config)?,
+            AuditCommand::Report(args) => return command::report::run(config, args),
         },
         Command::Gate { command } => {
             return match command {

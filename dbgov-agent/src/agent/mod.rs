@@ -332,7 +332,11 @@ fn open_journal(
     let durable = journal.durable();
     let retention = &config.audit.retention;
     let wait_for_sinks = match retention.keep_undelivered {
-        true => config.sinks.iter().map(|sink| sink.name.clone()).collect(),
+        true => config
+            .sinks
+            .iter()
+            .map(|sink| sink.name.to_string())
+            .collect(),
         false => Vec::new(),
     };
     let keeper = KeeperConfig {

@@ -248,7 +248,7 @@ mod tests {
             assert_eq!(backwards, texts);
             let wrong = Span {
                 offset: spans[0].offset,
-                bytes: spans[0].bytes - 1,
+                bytes: spans[0].bytes - 2,
             };
             assert!(blocks.read(wrong, &mut content).is_err());
         }

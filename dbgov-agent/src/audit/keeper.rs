@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::batch::Batch;
 use super::body::Renderer;
 use super::compress::{self, Compress};
+use super::index::BuildIndex;
 use super::key::PrivateKey;
 use super::record::Record;
 use super::retention::{Retention, RetentionConfig};
@@ -171,6 +172,8 @@ impl Work {
         if config.compress {
             jobs.push(Box::new(Compress));
         }
+        // Behind it: an index is of the form the segment stays in.
+        jobs.push(Box::new(BuildIndex::new(Arc::clone(&config.key))));
         Work {
             retention: Retention::new(&config),
             dir: config.dir,

@@ -101,15 +101,11 @@ impl Renderer {
     /// Renders one line of the journal (with or without its newline), without a newline; `None` where it says nothing to
     /// somebody who watches.
     pub fn render(&self, line: &[u8]) -> Option<String> {
-        match serde_json::from_slice::<View>(line) {
-            Ok(line) if is_hidden(&line) => None,
-            Ok(line) => Some(self.render_fields(&line)),
-            Err(_) => Some(self.render_any(line)),
-        }
+        is_shown(line).then(|| self.render_all(line))
     }
 
-    /// As [`render`](Self::render), whatever the line says.
-    pub fn render_any(&self, line: &[u8]) -> String {
+    /// As [`render`](Self::render), whatever it says.
+    pub fn render_all(&self, line: &[u8]) -> String {
         match serde_json::from_slice::<View>(line) {
             Ok(line) => self.render_fields(&line),
             Err(_) => {
@@ -288,18 +284,16 @@ fn show(line: &View) -> Shown {
         "policy" => show_policy(&line.policy),
         "tag" => Shown::body(Style::Good, show_tag(&line.tag)),
         "control" => Shown::body(Style::Alarm, show_control(&line.control)),
+        "segment" => {
+            let key = &line.segment.key;
+            let body = format!("journal segment begun, to be signed by {key}");
+            Shown::body(Style::Dim, body)
+        }
+        "checkpoint" => {
+            let body = format!("journal signed ({})", line.checkpoint.reason);
+            Shown::body(Style::Dim, body)
+        }
         "retention" => Shown::body(Style::Good, show_retention(&line.retention)),
-        "segment" => Shown::body(
-            Style::Dim,
-            format!(
-                "journal segment begun, to be signed by {}",
-                line.segment.key
-            ),
-        ),
-        "checkpoint" => Shown::body(
-            Style::Dim,
-            format!("journal signed ({})", line.checkpoint.reason),
-        ),
         "verdict_unenforced" => Shown::body(Style::Alarm, show_unenforced(line)),
         other => Shown::body(Style::Plain, other.to_owned()),
     }

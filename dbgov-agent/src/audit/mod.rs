@@ -49,6 +49,7 @@ pub mod live;
 pub mod reader;
 pub mod record;
 mod recover;
+pub mod report;
 pub mod retention;
 pub mod search;
 pub mod segment;

@@ -15,7 +15,7 @@ use super::lines::{self, Lines};
 use super::record::{Kind, Record, RetentionBlock};
 use super::time::{self, TimeFormatter};
 use super::tombstone::{TOMBSTONE_BYTES_MAX, TOMBSTONE_NAME, Tombstone};
-use super::{segment, storage};
+use super::{index, segment, storage};
 
 const NS_PER_DAY: u64 = 24 * 3600 * 1_000_000_000;
 /// A sink's place is a small object.
@@ -258,6 +258,10 @@ impl Ends {
 fn remove(dir: &Path, segments: &[String]) -> io::Result<()> {
     for name in segments {
         fs::remove_file(dir.join(name))?;
+        match fs::remove_file(dir.join(index::name(name))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
     File::open(dir)?.sync_all()
 }

@@ -6,6 +6,7 @@ pub mod exec;
 pub mod gate;
 pub mod policy;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod search;
 pub mod status;

@@ -166,8 +166,9 @@ impl Output {
         }
         let written = match &self.renderer {
             Some(renderer) => {
-                let day = day(renderer, view);
-                writeln!(self.out, "{day}{}", renderer.render_any(line))
+                // Also what nobody who watches wants to see: it was asked for.
+                let shown = renderer.render_all(line);
+                writeln!(self.out, "{}{shown}", day(renderer, view))
             }
             None => self
                 .out

@@ -7,10 +7,13 @@ const PROBES: u64 = 10;
 /// Of one block; texts made to have as many terms as can be only make the filter less sharp.
 pub(super) const BLOOM_BYTES_MAX: usize = 512 * 1024;
 
-/// The filter's bits over distinct terms; at least one byte.
+/// Below, all terms would share the same few bits.
+const BLOOM_BYTES_MIN: usize = 64;
+
+/// The filter's bits over distinct terms.
 pub(super) fn build(terms: &[u64]) -> Vec<u8> {
     let bytes = (terms.len() * BITS_PER_TERM).div_ceil(8);
-    let mut filter = vec![0; bytes.clamp(1, BLOOM_BYTES_MAX)];
+    let mut filter = vec![0; bytes.clamp(BLOOM_BYTES_MIN, BLOOM_BYTES_MAX)];
     for term in terms {
         for bit in bits(*term, filter.len()) {
             filter[bit / 8] |= 1 << (bit % 8);

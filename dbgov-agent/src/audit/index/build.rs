@@ -3,15 +3,18 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::bloom;
 use super::file;
-use super::terms::{self, TRIGRAM_BYTES};
+use super::terms::{self, LONG_BYTES, SHORT_BYTES};
 use crate::audit::blocks::{self, Blocks, Span};
 use crate::audit::view::{View, ViewError};
 
 /// Names listed of one block; where there are more, a pattern reads the block.
 const IDENTITIES_MAX: usize = 64;
+/// Distinct pieces of five bytes of one block, as prose has them; where there are more, it is looked up by three.
+const LONG_PIECES_MAX: usize = 100_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -31,11 +34,17 @@ pub enum BuildError {
 /// # Errors
 /// A file cannot be read or written, or the segment holds what is no record; then there is no index, and a search reads
 /// the segment.
-pub fn build(
+pub fn build(dir: &Path, segment: &str, sign: impl Fn(&[u8]) -> String) -> Result<(), BuildError> {
+    build_within(dir, segment, sign, |_| true).map(|_| ())
+}
+
+/// As [`build`]. After each block `goes_on` is told how long that took; where it says no, there is no index (`None`).
+pub(super) fn build_within(
     dir: &Path,
     segment: &str,
     sign: impl Fn(&[u8]) -> String,
-) -> Result<PathBuf, BuildError> {
+    goes_on: impl Fn(Duration) -> bool,
+) -> Result<Option<PathBuf>, BuildError> {
     let path = dir.join(segment);
     let unreadable = |source| BuildError::Read {
         path: path.clone(),
@@ -45,6 +54,7 @@ pub fn build(
     let mut writer = file::Writer::new(segment, blocks.file_bytes().map_err(unreadable)?);
     let mut collector = Collector::default();
     let mut content = Vec::new();
+    let mut start = Instant::now();
     while let Some(span) = blocks.next(&mut content).map_err(unreadable)? {
         let facts = collector.collect(span, &content);
         let facts = facts.map_err(|source| BuildError::NotARecord {
@@ -52,6 +62,10 @@ pub fn build(
             source,
         })?;
         writer.add(facts, &collector.filter());
+        if !goes_on(start.elapsed()) {
+            return Ok(None);
+        }
+        start = Instant::now();
     }
     let index = dir.join(file::name(segment));
     writer
@@ -60,21 +74,23 @@ pub fn build(
             path: index.clone(),
             source,
         })?;
-    Ok(index)
+    Ok(Some(index))
 }
 
 /// The distinct terms of a block.
 #[derive(Default)]
 struct Collector {
     fields: HashSet<u64, foldhash::fast::RandomState>,
-    trigrams: Trigrams,
+    long_pieces: HashSet<u64, foldhash::fast::RandomState>,
+    short_pieces: ShortPieces,
     folded: String,
 }
 
 impl Collector {
     fn collect(&mut self, span: Span, content: &[u8]) -> Result<file::BlockFacts, ViewError> {
         self.fields.clear();
-        self.trigrams.clear();
+        self.long_pieces.clear();
+        self.short_pieces.clear();
         let mut facts = file::BlockFacts::new(span);
         let mut identities = BTreeSet::new();
         for line in blocks::lines(content) {
@@ -84,7 +100,8 @@ impl Collector {
             terms::fields(&view, |term| drop(self.fields.insert(term)));
             for text in terms::texts(&view) {
                 terms::fold(text, &mut self.folded);
-                self.trigrams.add(self.folded.as_bytes());
+                self.short_pieces.add(self.folded.as_bytes());
+                self.add_long_pieces(&mut facts.long_pieces);
             }
             if identities.len() <= IDENTITIES_MAX && !identities.contains(&*view.identity.name) {
                 identities.insert(view.identity.name.to_string());
@@ -96,31 +113,53 @@ impl Collector {
         Ok(facts)
     }
 
+    fn add_long_pieces(&mut self, wanted: &mut bool) {
+        if !*wanted {
+            return;
+        }
+        let pieces = self.folded.as_bytes().windows(LONG_BYTES);
+        self.long_pieces.extend(pieces.map(terms::piece));
+        if self.long_pieces.len() > LONG_PIECES_MAX {
+            self.long_pieces.clear();
+            *wanted = false;
+        }
+    }
+
     fn filter(&self) -> Vec<u8> {
-        let pieces = self.trigrams.seen.iter().map(|piece| terms::trigram(piece));
-        let terms: Vec<u64> = self.fields.iter().copied().chain(pieces).collect();
+        let pieces = self
+            .short_pieces
+            .seen
+            .iter()
+            .map(|piece| terms::piece(piece));
+        let terms: Vec<u64> = self
+            .fields
+            .iter()
+            .chain(&self.long_pieces)
+            .copied()
+            .chain(pieces)
+            .collect();
         bloom::build(&terms)
     }
 }
 
 /// A set of three bytes: one bit for each there can be, 2 MiB, since a text adds one at each of its bytes.
-struct Trigrams {
+struct ShortPieces {
     bits: Vec<u64>,
-    seen: Vec<[u8; TRIGRAM_BYTES]>,
+    seen: Vec<[u8; SHORT_BYTES]>,
 }
 
-impl Default for Trigrams {
+impl Default for ShortPieces {
     fn default() -> Self {
-        Trigrams {
+        ShortPieces {
             bits: vec![0; (1 << 24) / 64],
             seen: Vec::new(),
         }
     }
 }
 
-impl Trigrams {
+impl ShortPieces {
     fn add(&mut self, text: &[u8]) {
-        for piece in text.windows(TRIGRAM_BYTES) {
+        for piece in text.windows(SHORT_BYTES) {
             let piece = [piece[0], piece[1], piece[2]];
             let (word, bit) = place(piece);
             if self.bits[word] & bit == 0 {
@@ -137,7 +176,7 @@ impl Trigrams {
     }
 }
 
-fn place([a, b, c]: [u8; TRIGRAM_BYTES]) -> (usize, u64) {
+fn place([a, b, c]: [u8; SHORT_BYTES]) -> (usize, u64) {
     let number = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
     (number / 64, 1 << (number % 64))
 }

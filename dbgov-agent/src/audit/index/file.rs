@@ -26,7 +26,7 @@ const INDEX_BYTES_MAX: u64 = 256 << 20;
 const MODE: u32 = 0o600;
 
 /// `audit-….idx`, for either form of the segment.
-pub(super) fn name(segment: &str) -> String {
+pub(in crate::audit) fn name(segment: &str) -> String {
     let stem = segment
         .split_once(".jsonl")
         .map_or(segment, |(stem, _)| stem);
@@ -50,6 +50,8 @@ pub(super) struct BlockFacts {
     first_seq: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) identities: Option<Vec<Box<str>>>,
+    /// Whether texts can be looked up by pieces of five bytes.
+    pub(super) long_pieces: bool,
     offset: u64,
     records: u64,
     time_max: u64,
@@ -63,6 +65,7 @@ impl BlockFacts {
             filter_bytes: 0,
             first_seq: 0,
             identities: None,
+            long_pieces: true,
             offset: span.offset,
             records: 0,
             time_max: 0,
@@ -196,6 +199,28 @@ fn read(path: &Path) -> Result<Vec<u8>, IndexProblem> {
     }
 }
 
+/// Whether there is an index that says it is of this file; whether that is so, the signature would tell.
+pub(super) fn names(dir: &Path, segment: &str) -> bool {
+    let Ok(mut lines) = Lines::open(&dir.join(name(segment))) else {
+        return false;
+    };
+    let Ok(true) = lines.advance() else {
+        return false;
+    };
+    let file_bytes = fs::symlink_metadata(dir.join(segment)).map(|metadata| metadata.len());
+    serde_json::from_slice::<Header>(lines.line()).is_ok_and(|header| {
+        header.format == FORMAT
+            && header.segment == segment
+            && file_bytes.is_ok_and(|bytes| bytes == header.file_bytes)
+    })
+}
+
+/// Whether that key signs for the segment.
+pub(super) fn is_key_of(dir: &Path, segment: &str, public_key_hex: &str) -> bool {
+    let key = header_key(&dir.join(segment));
+    key.is_some_and(|key| hex::encode(key.as_bytes()) == public_key_hex)
+}
+
 /// The public key that the first record of a segment names.
 fn header_key(path: &Path) -> Option<VerifyingKey> {
     let mut lines = Lines::open(path).ok()?;
@@ -236,6 +261,7 @@ fn with_filters(facts: Vec<BlockFacts>, mut filters: &[u8]) -> Option<Vec<Block>
             time_min: facts.time_min,
             time_max: facts.time_max,
             identities: facts.identities,
+            has_long_pieces: facts.long_pieces,
             filter: filter.into(),
         });
     }

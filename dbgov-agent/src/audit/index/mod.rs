@@ -10,18 +10,22 @@
 //! bloom      which terms a block may hold
 //! build      segment -> index
 //! file       the file, and whether it may be believed
+//! job        what the keeper does with each segment that is complete
 //! ```
 
 mod bloom;
 mod build;
 mod file;
+mod job;
 pub(crate) mod terms;
 
 use super::blocks::Span;
 use crate::glob::Glob;
 
 pub use build::{BuildError, build};
+pub(super) use file::name;
 pub use file::{IndexProblem, check};
+pub(super) use job::BuildIndex;
 
 /// The index of one segment, signed by its key.
 #[derive(Debug)]
@@ -49,6 +53,7 @@ pub(super) struct Block {
     pub(super) time_max: u64,
     /// All identities in it; none where there are too many.
     identities: Option<Vec<Box<str>>>,
+    has_long_pieces: bool,
     filter: Box<[u8]>,
 }
 
@@ -67,14 +72,14 @@ impl Block {
         }
     }
 
-    /// A text, in lower case, of which every three bytes are in the block.
+    /// A text, in lower case, of which every piece is in the block.
     pub(super) fn may_hold_text(&self, folded: &str) -> bool {
-        folded
-            .as_bytes()
-            .windows(terms::TRIGRAM_BYTES)
-            .all(|piece| self.may_hold(terms::trigram(piece)))
+        let bytes = if self.has_long_pieces && folded.len() >= terms::LONG_BYTES {
+            terms::LONG_BYTES
+        } else {
+            terms::SHORT_BYTES
+        };
+        let mut pieces = folded.as_bytes().windows(bytes);
+        pieces.all(|piece| self.may_hold(terms::piece(piece)))
     }
 }
-
-#[cfg(test)]
-mod tests;
