@@ -3,7 +3,7 @@
 
 mod records;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use dbgov_tests::agent::{Agent, Config};
@@ -12,6 +12,7 @@ use dbgov_tests::postgres::{Options, Server};
 use dbgov_tests::receivers::{Input, Rsyslog};
 use dbgov_tests::scratch::Scratch;
 use dbgov_tests::wait_for;
+use dbgov_tests::wire::Client;
 use records::Arrived;
 use serde_json::Value;
 
@@ -27,6 +28,11 @@ fn whole(line: &str) -> Option<(u64, String)> {
 fn of_syslog(line: &str) -> Option<(u64, String)> {
     let text = line.splitn(7, '\t').nth(6)?;
     whole(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+fn connect(server: &Server) -> Client {
+    let address: SocketAddr = ([127, 0, 0, 1], server.port()).into();
+    Client::connect(address, "postgres", "postgres", "sinks").unwrap()
 }
 
 fn sinks(agent: &Agent) -> Vec<Value> {
@@ -125,7 +131,7 @@ fn a_receiver_that_hangs_holds_nobody_up() {
         &authority.ca().display().to_string(),
     );
     let mut agent = Agent::start(Config::watching(&[&server]).quiet().more(&sections)).unwrap();
-    server.admin("SELECT 'seen'").unwrap();
+    connect(&server).query("SELECT 'seen'").unwrap();
     agent
         .wait_for_record("the statement", PATIENCE, |record| {
             record["statement"]["text"] == "SELECT 'seen'"
@@ -165,9 +171,11 @@ fn records_on_stdout_are_the_lines_of_the_journal() {
     let stdout =
         "[[sink]]\nname = \"out\"\ntype = \"stdout\"\nfilter = { kinds = [\"statement\"] }";
     let mut agent = Agent::start(Config::watching(&[&server]).quiet().more(stdout)).unwrap();
+    let mut client = connect(&server);
     for number in 0..20 {
-        server.admin(&format!("SELECT {number}")).unwrap();
+        client.query(&format!("SELECT {number}")).unwrap();
     }
+    drop(client);
     agent.stop().unwrap();
     let lines = records::lines(&agent.audit_dir().unwrap());
     let statements: Vec<&String> = lines
