@@ -63,6 +63,7 @@ impl Rsyslog {
             "usr/lib/{}-linux-gnu/rsyslog/",
             std::env::consts::ARCH
         ));
+        let starts = self.starts();
         self.daemon.start(&program("rsyslogd")?, |command| {
             command
                 .args(["-n", "-C", "-f"])
@@ -71,7 +72,6 @@ impl Rsyslog {
             command.arg("-M").arg(modules);
         })?;
         // It says so in its own log, through the queue: every input listens by then.
-        let starts = self.starts();
         wait_for("rsyslog listens", READY_TIMEOUT, || {
             anyhow::ensure!(
                 self.daemon.is_running(),
@@ -92,6 +92,11 @@ impl Rsyslog {
     fn config(&self, input: &Input) -> String {
         let dir = self.scratch.path().display();
         let port = self.port;
+        // The usual buffer has room for a hundred messages, and this test machine is busy.
+        let buffer = match input {
+            Input::Udp => "rcvbufSize=\"8m\"",
+            _ => "",
+        };
         let (global, module, kind) = match input {
             Input::Udp => (String::new(), "module(load=\"imudp\")".to_owned(), "imudp"),
             Input::Tcp => (String::new(), "module(load=\"imtcp\")".to_owned(), "imtcp"),
@@ -124,7 +129,7 @@ impl Rsyslog {
              ruleset(name=\"records\" queue.type=\"direct\") {{\n\
                action(type=\"omfile\" file=\"{dir}/received\" template=\"record\" asyncWriting=\"off\" flushOnTXEnd=\"on\")\n\
              }}\n\
-             input(type=\"{kind}\" port=\"{port}\" address=\"127.0.0.1\" ruleset=\"records\")\n\
+             input(type=\"{kind}\" port=\"{port}\" address=\"127.0.0.1\" {buffer} ruleset=\"records\")\n\
              if $syslogtag == \"rsyslogd:\" then action(type=\"omfile\" file=\"{dir}/own.log\")\n"
         )
     }
