@@ -58,7 +58,12 @@ impl Rsyslog {
 
     pub fn start_again(&mut self) -> Result<()> {
         let dir = self.scratch.path();
-        let modules = directory().join("usr/lib/x86_64-linux-gnu/rsyslog");
+        // The path is put before the names of modules as it is.
+        let modules = directory().join(format!(
+            "usr/lib/{}-linux-gnu/rsyslog/",
+            std::env::consts::ARCH
+        ));
+        let starts = self.starts();
         self.daemon.start(&program("rsyslogd")?, |command| {
             command
                 .args(["-n", "-C", "-f"])
@@ -67,7 +72,6 @@ impl Rsyslog {
             command.arg("-M").arg(modules);
         })?;
         // It says so in its own log, through the queue: every input listens by then.
-        let starts = self.starts();
         wait_for("rsyslog listens", READY_TIMEOUT, || {
             anyhow::ensure!(
                 self.daemon.is_running(),
@@ -88,6 +92,11 @@ impl Rsyslog {
     fn config(&self, input: &Input) -> String {
         let dir = self.scratch.path().display();
         let port = self.port;
+        // The usual buffer has room for a hundred messages, and this test machine is busy.
+        let buffer = match input {
+            Input::Udp => "rcvbufSize=\"8m\"",
+            _ => "",
+        };
         let (global, module, kind) = match input {
             Input::Udp => (String::new(), "module(load=\"imudp\")".to_owned(), "imudp"),
             Input::Tcp => (String::new(), "module(load=\"imtcp\")".to_owned(), "imtcp"),
@@ -111,7 +120,7 @@ impl Rsyslog {
             ),
         };
         format!(
-            "global(workDirectory=\"{dir}\" maxMessageSize=\"1m\" net.enableDNS=\"off\" \
+            "global(processInternalMessages=\"on\" workDirectory=\"{dir}\" maxMessageSize=\"1m\" net.enableDNS=\"off\" \
                parser.escapeControlCharactersOnReceive=\"off\" {global})\n\
              main_queue(queue.type=\"direct\")\n\
              {module}\n\
@@ -120,7 +129,7 @@ impl Rsyslog {
              ruleset(name=\"records\" queue.type=\"direct\") {{\n\
                action(type=\"omfile\" file=\"{dir}/received\" template=\"record\" asyncWriting=\"off\" flushOnTXEnd=\"on\")\n\
              }}\n\
-             input(type=\"{kind}\" port=\"{port}\" address=\"127.0.0.1\" ruleset=\"records\")\n\
+             input(type=\"{kind}\" port=\"{port}\" address=\"127.0.0.1\" {buffer} ruleset=\"records\")\n\
              if $syslogtag == \"rsyslogd:\" then action(type=\"omfile\" file=\"{dir}/own.log\")\n"
         )
     }

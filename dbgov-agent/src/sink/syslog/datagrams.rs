@@ -9,8 +9,9 @@ use super::config::SyslogConfig;
 use super::message::Messages;
 use crate::sink::deliver::{DeliverError, Item};
 
-/// After so many bytes a breath is taken: receivers have buffers of some 200 KB, and what does not fit is gone.
-const BURST_BYTES: usize = 64 << 10;
+/// After so many bytes a breath is taken: receivers have buffers of some 200 KB, which a hundred
+/// messages fill, and what does not fit is gone.
+const BURST_BYTES: usize = 32 << 10;
 const BREATH: Duration = Duration::from_millis(2);
 
 #[derive(Debug, Default)]
