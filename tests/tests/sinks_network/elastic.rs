@@ -55,7 +55,10 @@ fn a_record_that_does_not_fit_is_refused_alone() -> Result<()> {
     assert_eq!(status.refused, 1);
     let refused = stand.refused()?;
     assert_eq!(refused.len(), 1);
-    assert!(refused[0].contains("mapper_parsing_exception"), "{refused:?}");
+    assert!(
+        refused[0].contains("mapper_parsing_exception"),
+        "{refused:?}"
+    );
     let arrived = receiver.arrived()?;
     let missing = account(stand.expected(), &arrived).missing;
     assert_eq!(missing.len(), 1, "{missing:?}");

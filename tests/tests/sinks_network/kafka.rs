@@ -1,17 +1,17 @@
 //! Against librdkafka's mock cluster: brokers of this process, over real sockets.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rdkafka::producer::DefaultProducerContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 
 use super::ledger::{Entry, account};
 use super::stand::Stand;
@@ -103,9 +103,14 @@ fn entry(message: &impl Message) -> Result<Entry> {
         let found = headers.iter().find(|header| header.key == name)?;
         Some(String::from_utf8_lossy(found.value?).into_owned())
     };
-    let record: serde_json::Value = serde_json::from_slice(message.payload().context("no payload")?)?;
+    let record: serde_json::Value =
+        serde_json::from_slice(message.payload().context("no payload")?)?;
     let key = String::from_utf8_lossy(message.key().context("no key")?).into_owned();
-    assert_eq!(record["session"]["id"], key.as_str(), "the key is the session");
+    assert_eq!(
+        record["session"]["id"],
+        key.as_str(),
+        "the key is the session"
+    );
     assert_eq!(header("kind").as_deref(), Some("statement"));
     Ok(Entry {
         seq: record["seq"].as_u64().context("no seq")?,
@@ -140,8 +145,15 @@ fn brokers_that_go_and_come_back() -> Result<()> {
     // The mock looks at the sequence numbers of transactional producers only, and stores again what a real broker would
     // know (rd_kafka_mock_validate_records). What
     // it stores twice is what was on its way when a broker went.
-    assert!(account.duplicates < 10_000, "{} came twice", account.duplicates);
-    assert!(status.retries >= 1, "the status never said that brokers were away: {status:?}");
+    assert!(
+        account.duplicates < 10_000,
+        "{} came twice",
+        account.duplicates
+    );
+    assert!(
+        status.retries >= 1,
+        "the status never said that brokers were away: {status:?}"
+    );
     Ok(())
 }
 
@@ -152,7 +164,10 @@ fn a_record_that_is_too_large_is_refused_alone() -> Result<()> {
     let stand = Stand::with_statements(&["SELECT 1", &long, "SELECT 3"])?;
     let cluster = cluster()?;
     let reading = Reading::start(&cluster)?;
-    let keys = keys(&cluster).replace("properties = {", "properties = { \"message.max.bytes\" = 2000,");
+    let keys = keys(&cluster).replace(
+        "properties = {",
+        "properties = { \"message.max.bytes\" = 2000,",
+    );
     let status = stand.deliver(&keys, || Ok(()))?;
     assert_eq!(status.refused, 1);
     assert!(stand.refused()?[0].contains("message.max.bytes"));
@@ -178,5 +193,21 @@ fn a_topic_that_is_refused_is_said() -> Result<()> {
     assert!(said.contains("uthoriz"), "{said}");
     assert_eq!(status.delivered, 0);
     assert_eq!(status.refused, 0);
+    Ok(())
+}
+
+/// What a broker finds too large together it may take alone.
+#[test]
+fn a_batch_that_is_too_large_goes_one_by_one() -> Result<()> {
+    let stand = Stand::with_statements(&["SELECT 1", "SELECT 2", "SELECT 3", "SELECT 4"])?;
+    let cluster = cluster()?;
+    let reading = Reading::start(&cluster)?;
+    let too_large = rdkafka::bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    cluster.request_errors(rdkafka::types::RDKafkaApiKey::Produce, &[too_large]);
+    let status = stand.deliver(&keys(&cluster), || Ok(()))?;
+    assert_eq!(status.refused, 0, "{status:?}");
+    reading.wait_for(4)?;
+    let arrived = reading.end()?;
+    account(stand.expected(), &arrived).settle("kafka, one by one");
     Ok(())
 }

@@ -63,7 +63,10 @@ impl Account {
             "{what}: {} missing, such as {first:?}",
             self.missing.len()
         );
-        assert_eq!(self.strange, 0, "{what}: records that are not in the journal");
+        assert_eq!(
+            self.strange, 0,
+            "{what}: records that are not in the journal"
+        );
         assert_eq!(self.disordered, 0, "{what}: records out of order");
     }
 }
@@ -78,7 +81,15 @@ fn an_account_sees_what_is_wrong() {
     let expected: Vec<Entry> = (1..=6).map(entry).collect();
     let mut other = entry(2);
     other.session = "s9".to_owned();
-    let arrived = [entry(1), entry(5), entry(3), entry(2), entry(2), entry(4), other];
+    let arrived = [
+        entry(1),
+        entry(5),
+        entry(3),
+        entry(2),
+        entry(2),
+        entry(4),
+        other,
+    ];
     let account = account(&expected, &arrived);
     assert_eq!(account.missing, [6]);
     assert_eq!(account.duplicates, 1);

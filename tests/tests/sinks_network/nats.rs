@@ -97,14 +97,15 @@ fn stored(port: u16) -> Result<Vec<Entry>> {
             let mut batch = reader.fetch().max_messages(5_000).messages().await?;
             let before = entries.len();
             while let Some(message) = batch.next().await {
-                entries.push(entry(&message.map_err(|error| anyhow::anyhow!("{error}"))?)?);
+                entries.push(entry(
+                    &message.map_err(|error| anyhow::anyhow!("{error}"))?,
+                )?);
             }
             ensure!(entries.len() > before, "the stream gave nothing more");
         }
         Ok(entries)
     })?
 }
-
 
 fn entry(message: &jetstream::Message) -> Result<Entry> {
     let headers = message.headers.as_ref().context("no headers")?;
@@ -147,7 +148,9 @@ fn a_stream_that_is_not_there_is_said() -> Result<()> {
     let stand = Stand::with_statements(&["SELECT 1"])?;
     let place = Site::new(&stand.path(""), "")?;
     let _server = place.start()?;
-    let keys = place.keys().replace("\nstream = \"AUDIT\"\ncreate_stream = {}", "");
+    let keys = place
+        .keys()
+        .replace("\nstream = \"AUDIT\"\ncreate_stream = {}", "");
     let status = stand.until(&keys, "the status says why", |s| s.last_error.is_some())?;
     let said = status.last_error.unwrap_or_default();
     assert!(said.contains("make a stream"), "{said}");

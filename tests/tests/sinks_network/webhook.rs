@@ -32,7 +32,10 @@ fn lines_arrive_signed() -> Result<()> {
     })?;
     let account = account(stand.expected(), &receiver.arrived()?);
     account.settle("webhook");
-    assert!(account.duplicates >= 1_000, "an answer that was lost makes a batch come twice");
+    assert!(
+        account.duplicates >= 1_000,
+        "an answer that was lost makes a batch come twice"
+    );
     assert!(status.retries >= 5, "{status:?}");
     Ok(())
 }

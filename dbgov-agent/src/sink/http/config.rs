@@ -62,18 +62,24 @@ impl TryFrom<Keys> for HttpConfig {
         }
         let tls = keys.tls.unwrap_or_default();
         if tls.server_name.is_some() {
-            return Err("tls.server_name is not for this kind: write that name into the url".to_owned());
+            return Err(
+                "tls.server_name is not for this kind: write that name into the url".to_owned(),
+            );
         }
-        let headers = keys.headers.into_iter().map(|(name, value)| {
-            match name.parse::<HeaderName>() {
-                Ok(name) => Ok((name, value)),
-                Err(_) => Err(format!("headers: {name:?} is no name of a header")),
-            }
-        });
+        let headers =
+            keys.headers
+                .into_iter()
+                .map(|(name, value)| match name.parse::<HeaderName>() {
+                    Ok(name) => Ok((name, value)),
+                    Err(_) => Err(format!("headers: {name:?} is no name of a header")),
+                });
         Ok(HttpConfig {
             url,
             tls,
-            proxy: keys.proxy.map(|text| self::url("proxy", &text)).transpose()?,
+            proxy: keys
+                .proxy
+                .map(|text| self::url("proxy", &text))
+                .transpose()?,
             gzip: keys.gzip.unwrap_or(true),
             headers: headers.collect::<Result<_, _>>()?,
             auth: keys.auth,
@@ -83,14 +89,18 @@ impl TryFrom<Keys> for HttpConfig {
 
 /// The text is not repeated in a message: part of it may be a secret.
 fn url(key: &str, text: &str) -> Result<Url, String> {
-    let url: Url = text
-        .parse()
-        .map_err(|error| format!("{key}: {error}; give one such as \"https://siem.example:8088\""))?;
+    let url: Url = text.parse().map_err(|error| {
+        format!("{key}: {error}; give one such as \"https://siem.example:8088\"")
+    })?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(format!("{key}: give one that begins with https:// or http://"));
+        return Err(format!(
+            "{key}: give one that begins with https:// or http://"
+        ));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!("{key}: give user and password in keys of their own"));
+        return Err(format!(
+            "{key}: give user and password in keys of their own"
+        ));
     }
     Ok(url)
 }

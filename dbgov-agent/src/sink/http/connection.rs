@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::client::Client;
-use crate::sink::parts::Answer;
 use super::config::{ConnectError, HttpConfig};
+use crate::sink::parts::Answer;
 
 #[derive(Debug)]
 pub struct Connection {

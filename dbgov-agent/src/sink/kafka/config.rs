@@ -141,10 +141,14 @@ impl TryFrom<Written> for KafkaConfig {
         };
         if let Some(tls) = &written.tls {
             if tls.server_name.is_some() {
-                return Err("tls.server_name is not for this kind: write that name into brokers".to_owned());
+                return Err(
+                    "tls.server_name is not for this kind: write that name into brokers".to_owned(),
+                );
             }
             if tls.certificate.is_some() != tls.key.is_some() {
-                return Err("tls: a client certificate needs its key, and the other way round".to_owned());
+                return Err(
+                    "tls: a client certificate needs its key, and the other way round".to_owned(),
+                );
             }
         }
         for name in written.properties.keys() {
@@ -157,7 +161,9 @@ impl TryFrom<Written> for KafkaConfig {
             compression: written.compression,
             tls: written.tls,
             sasl,
-            properties: properties.map(|(name, value)| (name, value.text())).collect(),
+            properties: properties
+                .map(|(name, value)| (name, value.text()))
+                .collect(),
         })
     }
 }

@@ -274,4 +274,3 @@ fn misconfigured(what: String) -> DeliverError {
         after: Some(MISCONFIGURED_RETRY),
     }
 }
-

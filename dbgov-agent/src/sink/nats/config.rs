@@ -104,7 +104,10 @@ impl TryFrom<Written> for NatsConfig {
 
     fn try_from(written: Written) -> Result<Self, String> {
         if written.servers.is_empty() {
-            return Err("servers is empty: give one or more, such as \"nats://nats.example:4222\"".to_owned());
+            return Err(
+                "servers is empty: give one or more, such as \"nats://nats.example:4222\""
+                    .to_owned(),
+            );
         }
         for server in &written.servers {
             // The text is not repeated: there may be a password in it.
@@ -115,9 +118,14 @@ impl TryFrom<Written> for NatsConfig {
                 .parse::<async_nats::ServerAddr>()
                 .map_err(|error| format!("servers: {error}"))?;
         }
-        let has_name = written.tls.as_ref().is_some_and(|tls| tls.server_name.is_some());
+        let has_name = written
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.server_name.is_some());
         if has_name {
-            return Err("tls.server_name is not for this kind: write that name into servers".to_owned());
+            return Err(
+                "tls.server_name is not for this kind: write that name into servers".to_owned(),
+            );
         }
         let auth = match (
             written.credentials,

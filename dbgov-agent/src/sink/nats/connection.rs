@@ -59,16 +59,17 @@ impl Connection {
             hear(&event, &tell, &heard);
             async {}
         });
-        let client = options
-            .connect(config.servers.as_slice())
-            .await
-            .map_err(|error| match error.kind() {
-                ConnectErrorKind::AuthorizationViolation
-                | ConnectErrorKind::Authentication
-                | ConnectErrorKind::Tls
-                | ConnectErrorKind::ServerParse => misconfigured(chain(&error)),
-                _ => DeliverError::retry(chain(&error)),
-            })?;
+        let client =
+            options
+                .connect(config.servers.as_slice())
+                .await
+                .map_err(|error| match error.kind() {
+                    ConnectErrorKind::AuthorizationViolation
+                    | ConnectErrorKind::Authentication
+                    | ConnectErrorKind::Tls
+                    | ConnectErrorKind::ServerParse => misconfigured(chain(&error)),
+                    _ => DeliverError::retry(chain(&error)),
+                })?;
         let context = ContextBuilder::new()
             .timeout(ACKNOWLEDGE_TIMEOUT)
             .ack_timeout(ACKNOWLEDGE_TIMEOUT)
@@ -154,7 +155,9 @@ fn options(config: &NatsConfig) -> Result<ConnectOptions, SetupError> {
         None => options,
         Some(NatsAuth::Credentials(path)) => {
             let text = std::fs::read_to_string(path).map_err(SetupError::Credentials)?;
-            options.credentials(&text).map_err(SetupError::Credentials)?
+            options
+                .credentials(&text)
+                .map_err(SetupError::Credentials)?
         }
         Some(NatsAuth::Nkey(seed)) => options.nkey(seed.read()?.expose_secret().to_owned()),
         Some(NatsAuth::User { user, password }) => {

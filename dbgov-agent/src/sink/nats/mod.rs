@@ -33,7 +33,9 @@ pub struct Nats {
 
 impl std::fmt::Debug for Nats {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Nats").field("config", &self.config).finish()
+        f.debug_struct("Nats")
+            .field("config", &self.config)
+            .finish()
     }
 }
 

@@ -91,7 +91,9 @@ mod tests {
 
     #[test]
     fn what_is_no_subject() {
-        for text in ["", "a..b", "a.*", "a.>", "a b", "{user}", "$JS.API", "a.\n", ".a"] {
+        for text in [
+            "", "a..b", "a.*", "a.>", "a b", "{user}", "$JS.API", "a.\n", ".a",
+        ] {
             assert!(Template::try_from(text.to_owned()).is_err(), "{text:?}");
         }
     }

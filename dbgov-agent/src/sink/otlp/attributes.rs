@@ -36,7 +36,10 @@ pub(super) fn of_record(record: &Value) -> Vec<KeyValue> {
     statement(&mut list, &record["statement"]);
     result(&mut list, &record["result"]);
     for key in ["action", "mode", "rule"] {
-        list.text(&format!("dbgov.verdict.{key}"), record["verdict"][key].as_str());
+        list.text(
+            &format!("dbgov.verdict.{key}"),
+            record["verdict"][key].as_str(),
+        );
     }
     list.0
 }
@@ -80,7 +83,10 @@ fn statement(list: &mut List, statement: &Value) {
     }
     let count = statement["count"].as_i64().filter(|count| *count > 1);
     list.int("db.operation.batch.size", count);
-    list.text("dbgov.statement.fingerprint", statement["fingerprint"].as_str());
+    list.text(
+        "dbgov.statement.fingerprint",
+        statement["fingerprint"].as_str(),
+    );
 }
 
 fn result(list: &mut List, result: &Value) {

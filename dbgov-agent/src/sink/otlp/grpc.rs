@@ -37,7 +37,9 @@ struct Connected {
 
 impl std::fmt::Debug for Grpc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Grpc").field("config", &self.config).finish()
+        f.debug_struct("Grpc")
+            .field("config", &self.config)
+            .finish()
     }
 }
 
@@ -83,11 +85,11 @@ impl Grpc {
         let setup = |error: SetupError| Answer::misconfigured(error.to_string());
         let endpoint = endpoint(&self.config).map_err(setup)?;
         let (metadata, secrets) = metadata(&self.config).map_err(setup)?;
-        let channel = endpoint.connect().await.map_err(|error| {
-            Answer::later(format!("{}: {}", self.config.host(), chain(&error)))
-        })?;
-        let mut client =
-            LogsServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|error| Answer::later(format!("{}: {}", self.config.host(), chain(&error))))?;
+        let mut client = LogsServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
         if self.config.gzip() {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }
@@ -101,7 +103,11 @@ impl Grpc {
 
 impl Connected {
     fn describe(&self, failed: &tonic::Status, host: &str) -> String {
-        let mut text = format!("{host} answered {:?}: {}", failed.code(), excerpt(failed.message()));
+        let mut text = format!(
+            "{host} answered {:?}: {}",
+            failed.code(),
+            excerpt(failed.message())
+        );
         for secret in &self.secrets {
             text = text.replace(secret, "[removed]");
         }
@@ -128,7 +134,8 @@ fn endpoint(config: &HttpConfig) -> Result<Endpoint, SetupError> {
         return Ok(endpoint);
     };
     // Names the key that is wrong, which tonic does not.
-    tls.client().map_err(crate::sink::http::config::ConnectError::from)?;
+    tls.client()
+        .map_err(crate::sink::http::config::ConnectError::from)?;
     let mut client = ClientTlsConfig::new();
     client = match &tls.ca {
         Some(path) => client.ca_certificate(Certificate::from_pem(read(path)?)),

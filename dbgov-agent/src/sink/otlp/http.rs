@@ -105,6 +105,9 @@ mod tests {
             panic!("400 is about the records");
         };
         assert!(what.ends_with("no such field"), "{what}");
-        assert!(matches!(judged(503, Vec::new()), Answer::Later { after: None, .. }));
+        assert!(matches!(
+            judged(503, Vec::new()),
+            Answer::Later { after: None, .. }
+        ));
     }
 }

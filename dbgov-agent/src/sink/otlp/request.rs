@@ -120,7 +120,9 @@ mod tests {
     use crate::sink::test_items::item;
 
     fn requests(body: &str, format: Format) -> Requests {
-        let text = format!("url = \"http://h:4317\"\nbody = \"{body}\"\nresource = {{ \"host.name\" = \"mine\" }}");
+        let text = format!(
+            "url = \"http://h:4317\"\nbody = \"{body}\"\nresource = {{ \"host.name\" = \"mine\" }}"
+        );
         Requests::new(&toml::from_str(&text).unwrap(), format, "db1")
     }
 
@@ -150,11 +152,17 @@ mod tests {
     #[test]
     fn a_structured_body_and_what_cannot_be_one() {
         let record = only(requests("structured", Format::Native).request(&[&item(1)]));
-        assert!(matches!(record.body.unwrap().value, Some(Any::KvlistValue(_))));
+        assert!(matches!(
+            record.body.unwrap().value,
+            Some(Any::KvlistValue(_))
+        ));
         let mut cef = item(1);
         cef.body = b"CEF:0|a".to_vec();
         let record = only(requests("structured", Format::Cef).request(&[&cef]));
-        assert!(matches!(record.body.unwrap().value, Some(Any::StringValue(_))));
+        assert!(matches!(
+            record.body.unwrap().value,
+            Some(Any::StringValue(_))
+        ));
     }
 
     #[test]

@@ -85,7 +85,9 @@ fn retry_delay(status: &RpcStatus) -> Option<Duration> {
         .details
         .iter()
         .find(|detail| detail.type_url.ends_with("google.rpc.RetryInfo"))?;
-    let delay = RetryInfo::decode(detail.value.as_slice()).ok()?.retry_delay?;
+    let delay = RetryInfo::decode(detail.value.as_slice())
+        .ok()?
+        .retry_delay?;
     let seconds = u64::try_from(delay.seconds).ok()?;
     let nanos = u32::try_from(delay.nanos).ok()?;
     let delay = Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos.into()));
@@ -167,7 +169,10 @@ mod tests {
         }
         assert!(matches!(
             failed_with(Code::Unavailable, &details(i64::MAX, 0)),
-            Answer::Later { after: Some(DELAY_MAX), .. }
+            Answer::Later {
+                after: Some(DELAY_MAX),
+                ..
+            }
         ));
         assert!(matches!(
             failed_with(Code::Unavailable, &details(-1, 0)),
@@ -181,7 +186,10 @@ mod tests {
 
     #[test]
     fn what_is_about_the_records_and_what_is_not() {
-        assert!(matches!(failed_with(Code::InvalidArgument, &[]), Answer::Divide(_)));
+        assert!(matches!(
+            failed_with(Code::InvalidArgument, &[]),
+            Answer::Divide(_)
+        ));
         for code in [
             Code::Unauthenticated,
             Code::PermissionDenied,
@@ -193,7 +201,10 @@ mod tests {
             assert!(
                 matches!(
                     failed_with(code, &[]),
-                    Answer::Later { after: Some(MISCONFIGURED_RETRY), .. }
+                    Answer::Later {
+                        after: Some(MISCONFIGURED_RETRY),
+                        ..
+                    }
                 ),
                 "{code:?}"
             );

@@ -59,7 +59,9 @@ impl TryFrom<Written> for WebhookConfig {
                 auth: written.token.map(|token| Auth::Token("Bearer", token)),
             })?,
             framing: written.framing,
-            signature: written.signature_secret.map(|key| Signature { header, key }),
+            signature: written
+                .signature_secret
+                .map(|key| Signature { header, key }),
         })
     }
 }
