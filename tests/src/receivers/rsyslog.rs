@@ -58,7 +58,11 @@ impl Rsyslog {
 
     pub fn start_again(&mut self) -> Result<()> {
         let dir = self.scratch.path();
-        let modules = directory().join("usr/lib/x86_64-linux-gnu/rsyslog");
+        // The path is put before the names of modules as it is.
+        let modules = directory().join(format!(
+            "usr/lib/{}-linux-gnu/rsyslog/",
+            std::env::consts::ARCH
+        ));
         self.daemon.start(&program("rsyslogd")?, |command| {
             command
                 .args(["-n", "-C", "-f"])
@@ -111,7 +115,7 @@ impl Rsyslog {
             ),
         };
         format!(
-            "global(workDirectory=\"{dir}\" maxMessageSize=\"1m\" net.enableDNS=\"off\" \
+            "global(processInternalMessages=\"on\" workDirectory=\"{dir}\" maxMessageSize=\"1m\" net.enableDNS=\"off\" \
                parser.escapeControlCharactersOnReceive=\"off\" {global})\n\
              main_queue(queue.type=\"direct\")\n\
              {module}\n\

@@ -8,6 +8,7 @@ mod figures;
 mod gate;
 mod kernel;
 mod latency;
+mod sinks;
 mod stand;
 mod throughput;
 
@@ -61,6 +62,8 @@ enum Figure {
     Memory,
     /// What enforcing costs: transactions per second, latency of a held statement, verdicts per second
     Gate,
+    /// What sinks cost whose receivers hang or are not there
+    Sinks,
 }
 
 impl Args {
@@ -106,6 +109,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if args.wants(Figure::Gate) {
         report.insert("gate".into(), gate::measure(&stand, args)?);
+    }
+    if args.wants(Figure::Sinks) {
+        report.insert("sinks".into(), sinks::measure(&stand, args)?);
     }
     save(report)
 }

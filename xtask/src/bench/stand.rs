@@ -125,6 +125,15 @@ impl Stand {
         Agent::start(self.config().policy(policy))
     }
 
+    /// An agent with more sections in its configuration, and a policy or none.
+    pub(super) fn agent_with(&self, sections: &str, policy: Option<&str>) -> Result<Agent> {
+        let config = self.config().more(sections);
+        Agent::start(match policy {
+            Some(policy) => config.policy(policy),
+            None => config,
+        })
+    }
+
     /// The journal is what is measured, not the live view.
     fn config(&self) -> Config {
         Config::watching(&[&self.plain])

@@ -115,7 +115,7 @@ impl Series {
     }
 }
 
-fn pgbench(target: &Target, options: &[&str], mode: &str, args: &Args) -> Result<f64> {
+pub(super) fn pgbench(target: &Target, options: &[&str], mode: &str, args: &Args) -> Result<f64> {
     let mut command = drivers::pgbench(target)?;
     command
         .args([

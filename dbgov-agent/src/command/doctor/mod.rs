@@ -9,6 +9,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::sink::{self, SinkConfig};
+
 pub use kernel::{Capability, KernelVersion};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -99,16 +101,32 @@ pub fn command(config: Option<&Path>, json: bool) -> anyhow::Result<std::process
     let (config, _) = crate::config::Config::load(config)?;
     // As the agent does. Where it is not possible, the line about cgroups says so.
     let _ = crate::capture::cgroupns::enter_host();
-    let report = run(&Places {
+    let mut checks = run(&Places {
         audit_dir: &config.audit.dir,
         bpffs: &config.agent.bpffs,
-    });
+    })
+    .checks;
+    if !config.sinks.is_empty() {
+        checks.push(sinks(&config.sinks));
+    }
+    let report = Report::new(checks);
     if json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
         println!("{report}");
     }
     Ok(report.exit_code().into())
+}
+
+/// Receivers are not asked: `dbgov status` of a running agent tells how they do.
+fn sinks(sinks: &[SinkConfig]) -> Check {
+    let named = |sink: &SinkConfig| format!("{} ({})", sink.name, sink.kind.name());
+    let all: Vec<String> = sinks.iter().map(named).collect();
+    let check = Check::ok("sinks", "sending the records elsewhere", all.join(", "));
+    match sink::check(sinks) {
+        Ok(()) => check,
+        Err(error) => check.fail(format!("{error}; the agent would not start")),
+    }
 }
 
 /// Looks at this host. Changes nothing on it.
@@ -200,6 +218,27 @@ mod tests {
         let text = report.to_string();
         assert!(text.starts_with("ok    kernel  6.1.0\nFAIL  kernel  6.1.0\n"));
         assert!(text.contains("fix: do this\n") && text.contains("1 to fix"));
+    }
+
+    #[test]
+    fn a_sink_whose_files_are_not_there_keeps_the_agent_from_starting() {
+        let text = "[[sink]]\nname = \"siem\"\ntype = \"syslog\"\naddress = \"siem.example\"\ntransport = \"tls\"\n";
+        let check = |text: &str| {
+            let config = crate::config::Config::parse(text, Path::new("/dbgov.toml")).unwrap();
+            sinks(&config.sinks)
+        };
+        let bad = check(&format!("{text}tls = {{ ca = \"/nowhere/ca.pem\" }}"));
+        assert_eq!(
+            (bad.status, bad.found.as_str()),
+            (Status::Fail, "siem (syslog)")
+        );
+        assert!(
+            bad.fix
+                .unwrap()
+                .contains("tls.ca: cannot read /nowhere/ca.pem")
+        );
+        let good = check(&text.replace("tls", "tcp"));
+        assert_eq!((good.status, good.fix), (Status::Ok, None));
     }
 
     /// Whatever this host is: every check that is not ok says what to do, and none is left out.

@@ -12,8 +12,8 @@ use crate::sink::deliver::{Deliver, DeliverError, Item};
 
 /// A connection is closed, which confirms what was sent over it, after so long ...
 const CONFIRM_INTERVAL: Duration = Duration::from_secs(10);
-/// ... or so many bytes: that much is sent again after a failure. A connection for each 16 MiB costs nothing.
-const CONFIRM_BYTES: usize = 16 << 20;
+/// ... or so many bytes: that much is sent again after a failure. A connection for each 4 MiB costs nothing.
+const CONFIRM_BYTES: usize = 4 << 20;
 /// Memory kept for the next batch, bytes.
 const KEPT_BYTES: usize = 2 << 20;
 
