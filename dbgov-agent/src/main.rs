@@ -166,8 +166,9 @@ enum AuditCommand {
     Report(command::report::Args),
 }
 
-/// What is logged without `DBGOV_LOG`. The Kubernetes client would tell each of its attempts.
-const LOG_DEFAULT: &str = "info,kube_client=off";
+/// What is logged without `DBGOV_LOG`. The clients of Kubernetes, NATS and Kafka would tell each of their
+/// attempts, which status and warnings of their owners sum up.
+const LOG_DEFAULT: &str = "info,kube_client=off,async_nats=off,rdkafka=off";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -322,4 +322,6 @@ impl SinkKind {
 }
 
 #[cfg(test)]
+mod kinds_tests;
+#[cfg(test)]
 mod tests;

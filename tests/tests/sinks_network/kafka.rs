@@ -195,3 +195,19 @@ fn a_topic_that_is_refused_is_said() -> Result<()> {
     assert_eq!(status.refused, 0);
     Ok(())
 }
+
+/// What a broker finds too large together it may take alone.
+#[test]
+fn a_batch_that_is_too_large_goes_one_by_one() -> Result<()> {
+    let stand = Stand::with_statements(&["SELECT 1", "SELECT 2", "SELECT 3", "SELECT 4"])?;
+    let cluster = cluster()?;
+    let reading = Reading::start(&cluster)?;
+    let too_large = rdkafka::bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    cluster.request_errors(rdkafka::types::RDKafkaApiKey::Produce, &[too_large]);
+    let status = stand.deliver(&keys(&cluster), || Ok(()))?;
+    assert_eq!(status.refused, 0, "{status:?}");
+    reading.wait_for(4)?;
+    let arrived = reading.end()?;
+    account(stand.expected(), &arrived).settle("kafka, one by one");
+    Ok(())
+}

@@ -6,6 +6,7 @@
 mod elastic;
 mod kafka;
 mod ledger;
+mod memory;
 mod nats;
 mod otlp;
 mod python;

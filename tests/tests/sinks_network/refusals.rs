@@ -67,7 +67,7 @@ fn a_certificate_of_somebody_else_or_for_another_name() -> Result<()> {
     for kind in kinds(&stand, &right.issue(HOST)?)? {
         let _running = kind.receiver.start("{}")?;
         let with = |ca: &Certificates| format!("{}\ntls = {{ ca = {:?} }}", kind.keys, ca.ca());
-        fails_saying(&stand, &with(&other), "UnknownIssuer")?;
+        fails_saying(&stand, &with(&other), "invalid peer certificate")?;
         // The system's authorities have not signed it either.
         fails_saying(&stand, &kind.keys, "UnknownIssuer")?;
         let renamed = with(&right).replace(HOST, "127.0.0.1");
@@ -136,7 +136,7 @@ fn nats_under_tls() -> Result<()> {
     let _server = site.start()?;
     let plain = site.keys().replace("127.0.0.1", HOST);
     let keys = |ca: &Certificates| format!("{plain}\ntls = {{ ca = {:?} }}", ca.ca());
-    fails_saying(&stand, &keys(&other), "UnknownIssuer")?;
+    fails_saying(&stand, &keys(&other), "invalid peer certificate")?;
     let renamed = keys(&right).replace(HOST, "127.0.0.1");
     fails_saying(&stand, &renamed, "not valid for name")?;
     stand.deliver(&keys(&right), || Ok(()))?;

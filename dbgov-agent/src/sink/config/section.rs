@@ -17,6 +17,10 @@ const SECRET_WORDS: &[&str] = &[
     "secret",
     "properties",
     "headers",
+    // A user and a password before the host, a webhook's path.
+    "url",
+    "servers",
+    "proxy",
 ];
 
 /// What is wrong, and where in the text.
@@ -91,12 +95,17 @@ impl Section {
             .first()
             .map(|(key, _)| key.span())
             .unwrap_or_default();
+        let whole_is_secret = self
+            .0
+            .first()
+            .is_some_and(|(key, _)| may_show_secret(key.get_ref()));
         let mut reading = Reading {
             entries: self.0.into_iter(),
             value: None,
             whole: whole.clone(),
+            whole_is_secret,
             at: whole,
-            secret: false,
+            secret: whole_is_secret,
         };
         T::deserialize(MapAccessDeserializer::new(&mut reading)).map_err(
             |error: toml::de::Error| {
@@ -143,6 +152,7 @@ struct Reading {
     entries: std::vec::IntoIter<Entry>,
     value: Option<Spanned<Value>>,
     whole: Range<usize>,
+    whole_is_secret: bool,
     at: Range<usize>,
     secret: bool,
 }
@@ -156,7 +166,7 @@ impl<'de> MapAccess<'de> for Reading {
     ) -> Result<Option<K::Value>, Self::Error> {
         let Some((key, value)) = self.entries.next() else {
             self.at = self.whole.clone();
-            self.secret = false;
+            self.secret = self.whole_is_secret;
             return Ok(None);
         };
         self.at = key.span();

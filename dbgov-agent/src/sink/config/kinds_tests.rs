@@ -1,0 +1,150 @@
+//! The keys of the sinks over the network.
+
+use std::path::Path;
+
+use crate::config::Config;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("/etc/dbgov/dbgov.toml")).map_err(|error| error.to_string())
+}
+
+fn one(keys: &str) -> Result<Config, String> {
+    parse(&format!("[[sink]]\nname = \"siem\"\n{keys}"))
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_right() {
+    let document = include_str!("../../../../docs/sinks.md");
+    let mut kinds = Vec::new();
+    for block in document.split("```toml\n").skip(1) {
+        let text = block.split("```").next().unwrap();
+        let config = parse(text).unwrap_or_else(|error| panic!("{text}\n{error}"));
+        kinds.extend(config.sinks.iter().map(|sink| sink.kind.name()));
+    }
+    for kind in ["elasticsearch", "kafka", "nats", "otlp", "splunk", "webhook"] {
+        assert!(kinds.contains(&kind), "no example of {kind}");
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (keys, expected) in [
+        ("type = \"splunk\"\nurl = \"https://h\"", "missing field `token`"),
+        (
+            "type = \"splunk\"\nurl = \"https://u:p@h\"\ntoken = \"t\"",
+            "keys of their own",
+        ),
+        (
+            "type = \"splunk\"\nurl = \"http://h\"\ntoken = \"t\"\ntls = {}",
+            "tls is for urls that begin with https:",
+        ),
+        (
+            "type = \"splunk\"\nurl = \"https://h\"\ntoken = \"t\"\ntls = { server_name = \"x\" }",
+            "write that name into the url",
+        ),
+        (
+            "type = \"splunk\"\nurl = \"https://h\"\ntoken = \"t\"\nacknowledg = false",
+            "line 6, column 1: unknown field `acknowledg`",
+        ),
+        (
+            "type = \"webhook\"\nurl = \"https://h\"\nheaders = { \"a b\" = \"c\" }",
+            "no name of a header",
+        ),
+        (
+            "type = \"webhook\"\nurl = \"https://h\"\nsignature_header = \"X\"",
+            "needs signature_secret",
+        ),
+        (
+            "type = \"elasticsearch\"\nurl = \"https://h\"\nindex = \"A\"",
+            "capital letters",
+        ),
+        (
+            "type = \"elasticsearch\"\nurl = \"https://h\"\nindex = \"a\"\nuser = \"u\"",
+            "give user and password, or api_key_token",
+        ),
+        (
+            "type = \"otlp\"\nurl = \"https://h\"\nproxy = \"http://p\"",
+            "proxy is only for",
+        ),
+        (
+            "type = \"kafka\"\nbrokers = []\ntopic = \"t\"",
+            "brokers: give one",
+        ),
+        (
+            "type = \"kafka\"\nbrokers = [\"a:1\"]\ntopic = \"a b\"",
+            "topic = \"a b\"",
+        ),
+        (
+            "type = \"kafka\"\nbrokers = [\"a:1\"]\ntopic = \"t\"\nproperties = { acks = 0 }",
+            "\"acks\" cannot be set here",
+        ),
+        (
+            "type = \"kafka\"\nbrokers = [\"a:1\"]\ntopic = \"t\"\nuser = \"u\"",
+            "give all of sasl_mechanism",
+        ),
+        ("type = \"nats\"\nservers = []", "servers is empty"),
+        (
+            "type = \"nats\"\nservers = [\"nats://u:p@h\"]",
+            "in keys of their own",
+        ),
+        (
+            "type = \"nats\"\nservers = [\"h\"]\nsubject = \"a..b\"",
+            "is no subject",
+        ),
+        (
+            "type = \"nats\"\nservers = [\"h\"]\ncreate_stream = {}",
+            "create_stream needs stream",
+        ),
+        (
+            "type = \"nats\"\nservers = [\"h\"]\ntoken = \"t\"\ncredentials = \"c\"",
+            "give one of credentials",
+        ),
+        (
+            "type = \"nats\"\nservers = [\"h\"]\nin_flight_max = 0",
+            "give 1 to 4096",
+        ),
+    ] {
+        let error = one(keys).unwrap_err();
+        assert!(error.contains(expected), "{keys}: {error}");
+        assert!(!error.contains("u:p@"), "{error}");
+    }
+}
+
+/// What can be wrong without asking anybody is an error at the start.
+#[test]
+fn files_and_values_are_looked_at_before_the_agent_starts() {
+    for (keys, expected) in [
+        (
+            "type = \"splunk\"\nurl = \"https://h\"\ntoken = { file = \"/no/such/token\" }\ntls = {}",
+            "/no/such/token",
+        ),
+        (
+            "type = \"otlp\"\nurl = \"https://h\"\ntls = { ca = \"/no/such/ca\" }",
+            "tls.ca: cannot read /no/such/ca",
+        ),
+        (
+            "type = \"nats\"\nservers = [\"h\"]\ncredentials = \"/no/such/creds\"",
+            "credentials",
+        ),
+        (
+            "type = \"kafka\"\nbrokers = [\"a:1\"]\ntopic = \"t\"\ntls = { ca = \"/no/such/ca\" }",
+            "/no/such/ca",
+        ),
+        (
+            "type = \"kafka\"\nbrokers = [\"a:1\"]\ntopic = \"t\"\nproperties = { \"linger.ms\" = \"soon\" }",
+            "linger.ms",
+        ),
+        (
+            "type = \"elasticsearch\"\nurl = \"http://h\"\nindex = \"a\"\nformat = \"cef\"",
+            "only formats that are JSON",
+        ),
+        (
+            "type = \"webhook\"\nurl = \"http://h\"\nframing = \"array\"\nformat = \"leef\"",
+            "needs a format that is JSON",
+        ),
+    ] {
+        let config = one(keys).unwrap();
+        let error = crate::sink::check(&config.sinks).unwrap_err().to_string();
+        assert!(error.contains(expected), "{keys}: {error}");
+    }
+}
