@@ -279,7 +279,7 @@ fn approval() -> Record {
     record
 }
 
-pub(super) fn gap(cause: &'static str, bytes: Option<u64>) -> Record {
+pub(crate) fn gap(cause: &'static str, bytes: Option<u64>) -> Record {
     let mut record = Record::new(Kind::Gap, TIME_UNIX_NS);
     let block = GapBlock {
         bytes,

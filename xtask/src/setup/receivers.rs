@@ -13,7 +13,13 @@ use super::packages::{self, Need};
 use crate::shell::{self, find_program};
 
 /// Packages whose programs are started.
-const PACKAGES: &[&str] = &["nats-server", "rsyslog", "rsyslog-gnutls", "syslog-ng-core"];
+const PACKAGES: &[&str] = &[
+    "nats-server",
+    "prometheus",
+    "rsyslog",
+    "rsyslog-gnutls",
+    "syslog-ng-core",
+];
 
 pub(super) fn provide() -> Result<()> {
     let dir = receivers::directory();
