@@ -104,7 +104,7 @@ fn statements(figures: &Figures, families: &mut Families<'_>) -> std::fmt::Resul
     let bounds = HELD_BOUNDS_US
         .iter()
         .map(|us| *us as f64 / 1e6)
-        .chain([f64::MAX]);
+        .chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(figures.held.buckets).collect();
     families.histogram(
         "dbgov_held_seconds",
