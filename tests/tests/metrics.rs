@@ -186,7 +186,12 @@ fn figures_are_those_of_what_happened() -> Result<()> {
 fn what_is_documented_alerted_and_shown_is_there() -> Result<()> {
     let bench = Bench::start()?;
     bench.client()?.simple("SELECT 1")?;
-    let told = names(&scrape(bench.address)?);
+    // The gate tells how it is with the first tick.
+    let text = wait_for("figures of the gate", PATIENCE, || {
+        let text = scrape(bench.address)?;
+        Ok(text.contains("dbgov_gate_held_packets").then_some(text))
+    })?;
+    let told = names(&text);
     let read = |path: &str| fs::read_to_string(workspace().join(path)).context(path.to_owned());
     let documented = named(&read("docs/metrics.md")?);
     let missing: Vec<_> = told
