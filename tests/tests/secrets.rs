@@ -303,7 +303,10 @@ fn nowhere_is_a_secret_of_a_statement() -> Result<()> {
         .filter(|command| !command.is_null())
         .collect();
     let shown = serde_json::to_string(&commands)?;
-    for argument in ["ALTER ROLE s_plain PASSWORD '***'", "postgres://postgres:***@"] {
+    for argument in [
+        "ALTER ROLE s_plain PASSWORD '***'",
+        "postgres://postgres:***@",
+    ] {
         assert!(shown.contains(argument), "{argument} is not in {shown}");
     }
     Ok(())
