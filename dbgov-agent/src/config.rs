@@ -5,6 +5,7 @@ mod kubernetes;
 mod network;
 mod redact;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -88,8 +89,8 @@ pub struct AgentConfig {
     pub control_socket: PathBuf,
     /// Where programs and maps are pinned while a policy is enforced.
     pub bpffs: PathBuf,
-    /// Where metrics will be served. This version serves none.
-    pub listen: String,
+    /// Where metrics are served, `ADDRESS:PORT`; empty for nowhere.
+    listen: String,
 }
 
 impl Default for AgentConfig {
@@ -365,6 +366,12 @@ impl Config {
     }
 
     fn problem(&self) -> Option<String> {
+        let listen = &self.agent.listen;
+        if !listen.is_empty() && self.listen().is_none() {
+            return Some(format!(
+                "[agent] listen = {listen:?}: give an address and a port, such as \"127.0.0.1:9188\" or \"[::1]:9188\", or \"\" to serve no metrics"
+            ));
+        }
         let file = self.policy.as_ref().map(|policy| &policy.file);
         if file.is_some_and(|file| file.as_os_str().is_empty()) {
             return Some("[policy] file is empty: give the path of the policy".to_owned());
@@ -445,6 +452,11 @@ impl Config {
     /// Whether servers found on the host are governed too.
     pub fn discovers(&self) -> bool {
         self.servers.is_empty() || self.capture.discover
+    }
+
+    /// Where metrics are served.
+    pub fn listen(&self) -> Option<SocketAddr> {
+        self.agent.listen.parse().ok()
     }
 
     pub fn node(&self) -> String {
@@ -558,6 +570,14 @@ mod tests {
             (
                 "[policy]\nfile = \"p\"\nmode = \"watch\"",
                 "unknown variant `watch`, expected `enforce` or `observe`",
+            ),
+            (
+                "[agent]\nlisten = \"localhost\"",
+                "give an address and a port",
+            ),
+            (
+                "[agent]\nlisten = \"127.0.0.1\"",
+                "give an address and a port",
             ),
             ("[capture]\nring_bytes = 5000000", "power of two"),
             ("[identity]\ncgroup = \"/\"", "[identity] cgroup"),

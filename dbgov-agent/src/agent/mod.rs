@@ -8,6 +8,7 @@
 //! display       the live statements on stdout                          display.rs
 //! kubernetes    asks the API for the pods of this node                 identity::pods
 //! sink-NAME     one each, journal -> SIEM                          crate::sink
+//! http          /metrics and /healthz                                  http/, metrics/
 //! control       answers what the other commands ask                    answers.rs, crate::control
 //! main          waits for a signal
 //! ```
@@ -16,7 +17,10 @@ mod answers;
 mod capture;
 mod display;
 mod gate;
+mod health;
 mod host;
+mod http;
+mod metrics;
 mod policy;
 pub mod status;
 
@@ -247,12 +251,22 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         .serve(answers)
         .map_err(|e| AgentError::Os("start a thread", e))?;
 
+    let boards = sinks.boards();
+    let http = match config.listen() {
+        Some(address) => Some(
+            http::start(address, Arc::clone(&shared), boards)
+                .map_err(|e| AgentError::Os("start a thread", e))?,
+        ),
+        None => None,
+    };
+
     let ended_early = wait(&mut signals, &thread, &reload);
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
     stop.store(true, Ordering::Release);
     let _ = wake.write(1);
     let outcome = thread.join();
     control.stop();
+    drop(http);
     // The journal is closed: the sinks see the last record, too.
     sinks.stop(SINKS_STOP_TIME);
     match outcome {

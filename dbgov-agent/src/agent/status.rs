@@ -1,10 +1,13 @@
 //! What `dbgov status` shows. Both ends of the control socket share these types.
 
 use std::sync::Mutex;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::metrics::Snapshot;
 use crate::identity::pods::PodsStatus;
+use crate::session::Figures;
 use crate::sink::SinkStatus;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -152,20 +155,61 @@ impl Status {
     }
 }
 
-/// The status, written by the capture thread and read by the control thread.
+/// The status, written by the capture thread and read by the others.
 #[derive(Debug)]
-pub struct Shared(Mutex<Status>);
+pub struct Shared(Mutex<Told>);
+
+#[derive(Debug)]
+struct Told {
+    status: Status,
+    figures: Figures,
+    /// When the capture thread last said something.
+    at: Instant,
+    /// Why metrics are not served.
+    http: Option<String>,
+}
 
 impl Shared {
     pub fn new(status: Status) -> Self {
-        Shared(Mutex::new(status))
+        Shared(Mutex::new(Told {
+            status,
+            figures: Figures::default(),
+            at: Instant::now(),
+            http: None,
+        }))
     }
 
     pub fn get(&self) -> Status {
-        super::lock(&self.0).clone()
+        let told = super::lock(&self.0);
+        let mut status = told.status.clone();
+        status.problems.extend(told.http.clone());
+        status
     }
 
     pub fn update(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut super::lock(&self.0));
+        change(&mut super::lock(&self.0).status);
+    }
+
+    /// What was counted; the capture thread is alive.
+    pub(super) fn count(&self, figures: &Figures) {
+        let mut told = super::lock(&self.0);
+        told.figures.clone_from(figures);
+        told.at = Instant::now();
+    }
+
+    pub(super) fn set_http_problem(&self, problem: Option<String>) {
+        super::lock(&self.0).http = problem;
+    }
+
+    /// For the metrics.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let status = self.get();
+        let told = super::lock(&self.0);
+        Snapshot {
+            status,
+            figures: told.figures.clone(),
+            told_seconds: told.at.elapsed().as_secs_f64(),
+            ..Snapshot::default()
+        }
     }
 }

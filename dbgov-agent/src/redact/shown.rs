@@ -102,7 +102,7 @@ impl Shown {
             (false, treat) => treat,
         };
         if treat == Treat::Keep {
-            return scrubbed.into_owned();
+            return without_secrets(&scrubbed);
         }
         let names = names_in(&self.text.text);
         let known = |quoted: &str| {
@@ -116,6 +116,12 @@ impl Shown {
         })
         .into_owned()
     }
+}
+
+/// A value that the message quotes may be a secret by itself.
+fn without_secrets(message: &str) -> String {
+    let known = |quoted: &str| secret::value(quoted).is_none();
+    quoted_replaced(message, known, |_| MARK.to_owned()).into_owned()
 }
 
 /// `None`: there are none. What is a secret is removed, not hashed.
@@ -216,7 +222,7 @@ impl Redactor {
             treat => treat,
         };
         match treat {
-            Treat::Keep => message.to_owned(),
+            Treat::Keep => without_secrets(message),
             treat => quoted_replaced(message, known, |quoted| {
                 self.value(quoted, treat).into_owned()
             })

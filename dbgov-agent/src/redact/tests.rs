@@ -243,6 +243,12 @@ fn messages_of_the_server() {
         ),
         (
             &idle,
+            "SELECT $1::int",
+            "invalid input syntax for type integer: \"host=h password=s3cret\"",
+            "invalid input syntax for type integer: \"***\"",
+        ),
+        (
+            &idle,
             "UPDATE u SET password = $1::int",
             "invalid input syntax for type integer: \"s3cret\"",
             "invalid input syntax for type integer: \"***\"",

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod ends;
+mod figures;
 mod recorder;
 mod redaction;
 mod verdict;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use self::blocks::{name, options, result_block};
 use self::ends::Ends;
+pub use self::figures::{Figures, HELD_BOUNDS_US};
 pub use self::recorder::Recorder;
 pub use self::verdict::Judgement;
 use self::verdict::Noted;

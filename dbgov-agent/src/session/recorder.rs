@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::figures::Figures;
 use crate::audit::record::Record;
 use crate::audit::writer::{JournalHandle, WriterEnded};
 use crate::clock::Clock;
@@ -24,6 +25,8 @@ pub struct Recorder {
     pub journal: Option<JournalHandle>,
     /// Statements that became records, since start.
     pub statements: u64,
+    /// What was counted of the records.
+    pub figures: Figures,
     /// The policy in force ...
     pub rulebook: Option<Arc<Rulebook>>,
     /// ... and whether its verdicts are carried out.
@@ -42,6 +45,7 @@ impl Recorder {
             records: Vec::new(),
             journal: None,
             statements: 0,
+            figures: Figures::default(),
             rulebook: None,
             mode: PolicyMode::Observe,
             redactor: Arc::default(),
@@ -55,6 +59,7 @@ impl Recorder {
 
     /// Waits where the journal does.
     pub fn push(&mut self, record: Record) {
+        self.figures.count(&record);
         self.records.push(record);
         if self.records.len() >= RECORDS_MAX
             && let Some(journal) = &mut self.journal

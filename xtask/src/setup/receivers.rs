@@ -14,7 +14,13 @@ use super::python::Venv;
 use crate::shell::{self, find_program};
 
 /// Packages whose programs are started.
-const PACKAGES: &[&str] = &["nats-server", "rsyslog", "rsyslog-gnutls", "syslog-ng-core"];
+const PACKAGES: &[&str] = &[
+    "nats-server",
+    "prometheus",
+    "rsyslog",
+    "rsyslog-gnutls",
+    "syslog-ng-core",
+];
 
 /// The official protocol package, and what serves it.
 const PYTHON_PACKAGES: &[&str] = &["opentelemetry-proto>=1.30,<2", "grpcio>=1.60,<2"];

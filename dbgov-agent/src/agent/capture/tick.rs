@@ -75,6 +75,7 @@ impl Capture {
         let journal = journal_status(&journal.map(JournalHandle::stats).unwrap_or_default());
         let (sessions, connections) = (self.pipeline.sessions() as u64, self.pipeline.opened());
         let statements = self.pipeline.recorder().statements;
+        self.shared.count(&self.pipeline.recorder().figures);
         self.shared.update(|status| {
             status.kernel = kernel;
             status.journal = journal;

@@ -5,14 +5,11 @@
 
 use std::ops::Range;
 
+use super::contents::Contents;
 use super::cut::{Cut, contents};
-use super::value::{self, has_pair, has_userinfo};
-use super::words::{first_plain, is_secret_name, may_have_secret, takes_a_key};
+use super::words::{is_secret_name, takes_a_key};
 use crate::sql::lexer::{Kind, Lexer, Token};
-use crate::sql::{claims, literal, name};
-
-/// SQL in a literal in SQL in a literal: more levels than code is written in. What is deeper counts as a secret whole.
-const DEPTH_MAX: usize = 4;
+use crate::sql::{literal, name};
 
 /// How a text is to be read.
 #[derive(Debug, Clone, Copy)]
@@ -34,22 +31,10 @@ pub(super) struct Found {
     /// A literal, a quoted name or a comment was still open at the end.
     pub(super) open: bool,
     /// The name of a secret has something else behind it than a literal: `password=`, `"token": "..."`, or nothing.
-    followed: bool,
+    pub(super) followed: bool,
     /// There are words of statements in it.
-    is_code: bool,
-    has_strings: bool,
-}
-
-/// What a literal is by its contents.
-enum Contents {
-    Clean,
-    /// Parts of it are secrets.
-    Parts(Vec<Cut>),
-    /// It is code about a secret: these parts of it are one, and so may be the literals beside it.
-    Code(Vec<Cut>),
-    Whole,
-    /// It is about a secret, and so may be the literals beside it.
-    Secret,
+    pub(super) is_code: bool,
+    pub(super) has_strings: bool,
 }
 
 /// The words that code is known by.
@@ -88,10 +73,10 @@ pub(super) fn find(text: &str, reading: Reading) -> Found {
     found
 }
 
-struct Code<'a> {
-    text: &'a str,
-    tokens: &'a [Token],
-    reading: Reading,
+pub(super) struct Code<'a> {
+    pub(super) text: &'a str,
+    pub(super) tokens: &'a [Token],
+    pub(super) reading: Reading,
     open: bool,
 }
 
@@ -163,6 +148,7 @@ impl<'a> Code<'a> {
         }
         if bears {
             self.others(group.clone(), &mut found.cuts);
+            self.without_quotes(group.clone(), &mut found.cuts);
             found.prepares |= group
                 .clone()
                 .any(|at| self.is_word(self.tokens[at], "prepare"));
@@ -216,6 +202,48 @@ impl<'a> Code<'a> {
                     }
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Whoever forgets the quotes gets an error of the server, and has written the password all the same. What of the
+    /// statement it is cannot be told: it goes up to its end.
+    fn without_quotes(&self, group: Range<usize>, cuts: &mut Vec<Cut>) {
+        let role = self.defines_role(group.clone());
+        let Some(end) = group
+            .end
+            .checked_sub(1)
+            .map(|last| self.tokens[last].end as usize)
+        else {
+            return;
+        };
+        for at in group.clone() {
+            let before = |behind: usize, words: &[&str]| {
+                let token = at.checked_sub(behind).filter(|at| *at >= group.start);
+                token.is_some_and(|token| {
+                    words
+                        .iter()
+                        .any(|word| self.is_word(self.tokens[token], word))
+                })
+            };
+            let announced = role && before(1, &["password"])
+                || before(1, &["by"]) && before(2, &["identified"])
+                || at > group.start
+                    && self.tokens[at - 1].kind == Kind::Operator
+                    && before(2, &["password"])
+                    && self.is_word(self.tokens[group.start], "set");
+            let token = self.tokens[at];
+            let meant = ["null", "password", "old_password", "random"]
+                .iter()
+                .any(|word| self.is_word(token, word));
+            let quoted = token.kind.is_string()
+                || matches!(
+                    token.kind,
+                    Kind::QuotedIdent | Kind::Param | Kind::Operator | Kind::LParen
+                );
+            if announced && !meant && !quoted {
+                cuts.push(Cut::inside(token.start as usize..end));
+                return;
             }
         }
     }
@@ -360,7 +388,7 @@ impl<'a> Code<'a> {
     }
 
     /// The value of the string token.
-    fn value(&self, at: usize) -> String {
+    pub(super) fn value(&self, at: usize) -> String {
         let token = self.tokens[at];
         if token.kind == Kind::DollarString && self.is_open(at) {
             let inside = contents(token, self.text, true).range;
@@ -387,135 +415,7 @@ impl<'a> Code<'a> {
             .unwrap_or(name::UESCAPE_DEFAULT)
     }
 
-    fn contents(&self, at: usize) -> Contents {
-        let token = self.tokens[at];
-        let value = self.value(at);
-        if !may_have_secret(&value) {
-            return Contents::Clean;
-        }
-        if self.reading.depth >= DEPTH_MAX {
-            return Contents::Secret;
-        }
-        let open = self.is_open(at);
-        let verbatim = self.verbatim(token, open);
-        let found = match value::conninfo(&value) {
-            value::Found::Other => value::uri(&value),
-            found => found,
-        };
-        match found {
-            _ if open && token.kind != Kind::DollarString => return Contents::Whole,
-            value::Found::Elsewhere => return Contents::Secret,
-            value::Found::Whole => return Contents::Whole,
-            value::Found::Parts(parts) if parts.is_empty() => return Contents::Clean,
-            value::Found::Parts(_) if self.is_put_together(at) => return Contents::Secret,
-            value::Found::Parts(parts) => {
-                let cut =
-                    |part: Range<usize>| verbatim.map(|offset| Cut::inside(part).shifted(offset));
-                let cuts: Option<Vec<Cut>> = parts.into_iter().map(cut).collect();
-                return cuts.map_or(Contents::Whole, Contents::Parts);
-            }
-            value::Found::Other => {}
-        }
-        let inner = find(
-            &value,
-            Reading {
-                depth: self.reading.depth + 1,
-                cut: open || self.reading.cut,
-                ..self.reading
-            },
-        );
-        if inner.open && !open && (inner.bears || first_plain(&value).is_some()) {
-            return Contents::Secret;
-        }
-        let offset = verbatim.filter(|_| token.kind == Kind::DollarString && inner.is_code);
-        let shifted = |offset: usize| inner.cuts.iter().map(|cut| cut.shifted(offset)).collect();
-        match offset {
-            Some(offset) if inner.bears => Contents::Code(shifted(offset)),
-            Some(offset) if !inner.cuts.is_empty() => Contents::Parts(shifted(offset)),
-            _ if inner.followed || inner.bears && inner.has_strings => Contents::Secret,
-            _ if !inner.cuts.is_empty() || has_userinfo(&value) || has_pair(&value) => {
-                Contents::Whole
-            }
-            _ => Contents::Clean,
-        }
-    }
-
-    /// Where the value begins in the text, if it stands there as it is.
-    fn verbatim(&self, token: Token, open: bool) -> Option<usize> {
-        let inside = contents(token, self.text, open).range;
-        let written = self.text.get(inside.clone())?;
-        let plain = match token.kind {
-            Kind::DollarString => true,
-            Kind::String => !written.contains('\''),
-            Kind::EscapeString => !written.contains(['\'', '\\']),
-            _ => false,
-        };
-        plain.then_some(inside.start)
-    }
-
-    /// Something is joined to the literal at one of its ends, or it is a pattern for something.
-    fn is_put_together(&self, at: usize) -> bool {
-        let around = [at.checked_sub(1), Some(at + 1)];
-        let joined = around.into_iter().flatten().any(|at| {
-            let token = self.tokens.get(at);
-            token.is_some_and(|token| {
-                token.kind == Kind::Operator && token.text(self.text).contains('|')
-            })
-        });
-        let functions = [
-            "concat",
-            "concat_ws",
-            "format",
-            "overlay",
-            "replace",
-            "string_agg",
-        ];
-        joined
-            || self
-                .tokens
-                .iter()
-                .any(|token| functions.iter().any(|word| self.is_word(*token, word)))
-    }
-
-    /// Behind `--` and between `/*` and `*/`. Where one comment is about a secret, none of them stays: they may be lines
-    /// of one. Whether one is.
-    fn comments(&self, found: &mut Found) -> bool {
-        let comments = comments(self.text, self.tokens);
-        let is_secret = |range: &Range<usize>| {
-            let comment = &self.text[range.clone()];
-            if !may_have_secret(comment) {
-                return false;
-            }
-            if self.reading.depth >= DEPTH_MAX || has_pair(comment) || has_userinfo(comment) {
-                return true;
-            }
-            let reading = Reading {
-                cut: true,
-                depth: self.reading.depth + 1,
-                ..self.reading
-            };
-            let inner = find(comment, reading);
-            inner.bears || inner.followed || !inner.cuts.is_empty()
-        };
-        let any = comments.iter().any(is_secret);
-        if any {
-            found.cuts.extend(comments.into_iter().map(Cut::inside));
-        }
-        any
-    }
-
-    /// In a statement about a secret, comments with quotes may be what was meant to be its literals. Those by which a
-    /// client says why it asks are not.
-    fn quoting_comments(&self, found: &mut Found) {
-        for range in comments(self.text, self.tokens) {
-            let comment = &self.text[range.clone()];
-            if comment.contains(['\'', '"', '$']) && claims(&format!("/*{comment}*/")).is_empty() {
-                found.cuts.push(Cut::inside(range));
-            }
-        }
-    }
-
-    fn is_open(&self, at: usize) -> bool {
+    pub(super) fn is_open(&self, at: usize) -> bool {
         // A comment that is open stands behind the last token.
         self.open && at + 1 == self.tokens.len() && self.tokens[at].end as usize == self.text.len()
     }
@@ -528,58 +428,9 @@ impl<'a> Code<'a> {
         self.tokens.get(at).is_some_and(|token| token.kind == kind)
     }
 
-    fn is_word(&self, token: Token, word: &str) -> bool {
+    pub(super) fn is_word(&self, token: Token, word: &str) -> bool {
         token.kind == Kind::Word
             && (token.end - token.start) as usize == word.len()
             && token.text(self.text).eq_ignore_ascii_case(word)
     }
-}
-
-/// What is inside the comments between the tokens of a text.
-pub(crate) fn comments(text: &str, tokens: &[Token]) -> Vec<Range<usize>> {
-    let mut comments = Vec::new();
-    let mut from = 0;
-    let ends = tokens
-        .iter()
-        .map(|token| (token.start as usize, token.end as usize));
-    for (start, end) in ends.chain([(text.len(), text.len())]) {
-        let mut at = from;
-        while let Some(comment) = comment(text, at, start) {
-            at = comment.end;
-            comments.push(comment);
-        }
-        from = end;
-    }
-    comments
-}
-
-/// The inside of the next comment between `from` and `to`.
-fn comment(text: &str, from: usize, to: usize) -> Option<Range<usize>> {
-    let gap = text.get(from..to)?;
-    let open = [gap.find("--"), gap.find("/*")]
-        .into_iter()
-        .flatten()
-        .min()?;
-    let inside = &gap[open + 2..];
-    let length = match gap[open..].starts_with("--") {
-        true => inside.find(['\n', '\r']).unwrap_or(inside.len()),
-        false => block_length(inside),
-    };
-    Some(from + open + 2..from + open + 2 + length)
-}
-
-/// Up to the `*/` that closes the comment; they nest (4.1.5).
-fn block_length(inside: &str) -> usize {
-    let bytes = inside.as_bytes();
-    let mut depth = 1usize;
-    let mut at = 0;
-    while at < bytes.len() {
-        match (bytes[at], bytes.get(at + 1)) {
-            (b'/', Some(b'*')) => (depth, at) = (depth + 1, at + 2),
-            (b'*', Some(b'/')) if depth == 1 => return at,
-            (b'*', Some(b'/')) => (depth, at) = (depth - 1, at + 2),
-            _ => at += 1,
-        }
-    }
-    inside.len()
 }

@@ -6,11 +6,13 @@
 //! ```text
 //! words    what a secret stands beside; a quick look whether any of it is in a text
 //! value    connection strings and URIs
-//! code     the tokens of SQL, and SQL in its literals
+//! code     the tokens of SQL; `contents` what its literals hold, `comments` what the lexer passes over
 //! cut      what of a token goes, and what takes its place
 //! ```
 
 mod code;
+mod comments;
+mod contents;
 mod cut;
 mod message;
 #[cfg(test)]
@@ -21,7 +23,7 @@ mod words;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-pub(crate) use code::comments;
+pub(crate) use comments::comments;
 pub use cut::MARK;
 pub(crate) use cut::{Cut, contents, merged, replaced};
 pub(crate) use message::quoted_replaced;

@@ -86,6 +86,23 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
         "CREATE USER bob IDENTIFED BY 'Geheim7'",
         &["CREATE USER bob IDENTIFED BY '***'"],
     ),
+    (
+        "ALTER ROLE app PASSWORD Geheim7",
+        &["ALTER ROLE app PASSWORD ***"],
+    ),
+    (
+        "ALTER ROLE app WITH PASSWORD a!Geheim7$ CREATEDB; SELECT 'kept'",
+        &["ALTER ROLE app WITH PASSWORD ***; SELECT 'kept'"],
+    ),
+    (
+        "CREATE ROLE app PASSWORD 7Geheim7",
+        &["CREATE ROLE app PASSWORD ***"],
+    ),
+    (
+        "CREATE USER bob IDENTIFIED BY Geheim7",
+        &["CREATE USER bob IDENTIFIED BY ***"],
+    ),
+    ("SET PASSWORD = Geheim7", &["SET PASSWORD = ***"]),
     // MySQL.
     ("SET PASSWORD = 'Geheim7'", &["SET PASSWORD = '***'"]),
     (
