@@ -272,8 +272,13 @@ impl<'a> Scanner<'a> {
             self.at += 1;
         }
         let digits = &self.text[digits_at..self.at];
-        let is_zero = digits == "0";
-        if digits.is_empty() || (digits.starts_with('0') && !(is_zero && !is_negative)) {
+        // No sign before a zero, and no zero before another digit.
+        let is_plain = match digits {
+            "" => false,
+            "0" => !is_negative,
+            _ => !digits.starts_with('0'),
+        };
+        if !is_plain {
             return Err(NotCanonical::Syntax(from));
         }
         match digits.parse::<u64>() {
