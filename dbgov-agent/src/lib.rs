@@ -26,7 +26,7 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod gate;
-mod glob;
+pub mod glob;
 pub mod identity;
 pub mod judge;
 pub mod pipeline;
