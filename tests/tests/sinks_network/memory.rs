@@ -39,7 +39,9 @@ fn each_kind_costs_little() -> Result<()> {
             &stand,
             kind,
             &match kind {
-                "webhook" => format!("type = \"webhook\"\nsignature_secret = \"s3cr3t\"\n{url}/hook\""),
+                "webhook" => {
+                    format!("type = \"webhook\"\nsignature_secret = \"s3cr3t\"\n{url}/hook\"")
+                }
                 "splunk" => format!("type = \"splunk\"\ntoken = \"s3cr3t\"\n{url}\""),
                 "elasticsearch" => format!(
                     "type = \"elasticsearch\"\nformat = \"native\"\napi_key_token = \"s3cr3t\"\n\

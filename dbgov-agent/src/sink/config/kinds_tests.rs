@@ -21,7 +21,14 @@ fn the_examples_of_the_documentation_are_right() {
         let config = parse(text).unwrap_or_else(|error| panic!("{text}\n{error}"));
         kinds.extend(config.sinks.iter().map(|sink| sink.kind.name()));
     }
-    for kind in ["elasticsearch", "kafka", "nats", "otlp", "splunk", "webhook"] {
+    for kind in [
+        "elasticsearch",
+        "kafka",
+        "nats",
+        "otlp",
+        "splunk",
+        "webhook",
+    ] {
         assert!(kinds.contains(&kind), "no example of {kind}");
     }
 }
@@ -29,7 +36,10 @@ fn the_examples_of_the_documentation_are_right() {
 #[test]
 fn mistakes_are_named() {
     for (keys, expected) in [
-        ("type = \"splunk\"\nurl = \"https://h\"", "missing field `token`"),
+        (
+            "type = \"splunk\"\nurl = \"https://h\"",
+            "missing field `token`",
+        ),
         (
             "type = \"splunk\"\nurl = \"https://u:p@h\"\ntoken = \"t\"",
             "keys of their own",
