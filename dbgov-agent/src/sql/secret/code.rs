@@ -30,6 +30,8 @@ pub(super) struct Found {
     pub(super) prepares: bool,
     /// A literal, a quoted name or a comment was still open at the end.
     pub(super) open: bool,
+    /// A literal is about a secret that is not in it.
+    joins: bool,
     /// The name of a secret has something else behind it than a literal: `password=`, `"token": "..."`, or nothing.
     pub(super) followed: bool,
     /// There are words of statements in it.
@@ -64,8 +66,14 @@ pub(super) fn find(text: &str, reading: Reading) -> Found {
     // In a literal a comment may be what the broken rest of a statement became.
     let in_comment = code.comments(&mut found) && reading.depth > 0;
     (found.bears, found.followed) = (in_comment, in_comment);
-    for group in code.groups() {
+    let groups = code.groups();
+    let several = groups.len() > 1;
+    for group in groups {
         code.statement(group, in_comment, &mut found);
+    }
+    if several && found.joins {
+        // A quote too many or too few may have put the literal that was meant behind a semicolon.
+        code.statement(0..tokens.len(), true, &mut found);
     }
     if found.bears {
         code.quoting_comments(&mut found);
@@ -140,6 +148,7 @@ impl<'a> Code<'a> {
                 None => self.contents(at),
             };
             bears |= matches!(contents, Contents::Secret | Contents::Code(_));
+            found.joins |= matches!(contents, Contents::Secret);
             let keep = is_name.is_some() || self.stands_for_something_else(at, plain_options);
             literals.push((at, contents, keep));
         }
