@@ -202,7 +202,7 @@ fn may_be_logged(about: &tracing::Metadata<'_>) -> bool {
     if is_of(&"sqlparser") {
         return false;
     }
-    ["dbgov", "aya"].iter().any(|name| is_of(name)) || *about.level() <= tracing::Level::INFO
+    ["dbgov", "aya"].iter().any(is_of) || *about.level() <= tracing::Level::INFO
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
