@@ -38,9 +38,8 @@ impl Stop {
     pub(super) async fn deadline(&self) {
         self.asked().await;
         let deadline = *self.0.borrow();
-        match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline).await,
-            None => {}
+        if let Some(deadline) = deadline {
+            tokio::time::sleep_until(deadline).await;
         }
     }
 }
