@@ -264,8 +264,6 @@ impl<'a> Run<'a> {
             status.delivered += records;
             status.delivered_bytes += bytes;
         });
-        self.job.board.works();
-        self.backoff.reset();
         self.pass(false);
         Ok(())
     }
@@ -298,6 +296,9 @@ impl<'a> Run<'a> {
 
     fn reached(&mut self) {
         if let Some(cursor) = self.sent.take() {
+            // Only now: what a receiver that hangs has in its buffers was never taken.
+            self.job.board.works();
+            self.backoff.reset();
             let waiting = self.source.as_ref().and_then(Source::held_time_unix_ns);
             self.job.board.reached(cursor.seq, waiting);
             self.confirmed = Some(cursor);

@@ -223,6 +223,36 @@ fn what_was_not_confirmed_is_delivered_again() {
 }
 
 #[test]
+fn a_receiver_that_takes_and_never_confirms_is_asked_ever_more_seldom() {
+    struct Silent(Vec<Instant>);
+    impl Deliver for Silent {
+        async fn deliver(&mut self, _batch: &[Item]) -> Result<(), DeliverError> {
+            self.0.push(Instant::now());
+            Ok(())
+        }
+        async fn confirm(&mut self, _now: bool) -> Result<bool, DeliverError> {
+            Err(DeliverError::retry("it reads nothing"))
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    journal(dir.path(), 0..5);
+    let mut job = job(dir.path(), "");
+    job.once = false;
+    let mut receiver = Silent(Vec::new());
+    runtime().block_on(async {
+        let ends = timeout(Duration::from_secs(3), run(&job, &mut receiver)).await;
+        assert!(ends.is_err());
+    });
+    // After 0.25, 0.5, 1 and 2 seconds, or half of that.
+    let attempts = receiver.0.len();
+    assert!((2..=5).contains(&attempts), "{attempts} attempts");
+    assert_eq!(
+        (shown(&job).state, shown(&job).delivered_seq),
+        (State::Retrying, 0)
+    );
+}
+
+#[test]
 fn refused_records_are_kept_and_the_others_go_on() {
     let dir = tempfile::tempdir().unwrap();
     journal(dir.path(), 0..30);
