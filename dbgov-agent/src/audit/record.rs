@@ -89,6 +89,9 @@ impl Kind {
         Kind::Policy,
         Kind::AgentStart,
         Kind::AgentStop,
+        Kind::Segment,
+        Kind::Checkpoint,
+        Kind::Retention,
     ];
 
     /// The name in the record.
