@@ -92,7 +92,8 @@ fn provide_libraries() -> Result<()> {
     let libraries: Vec<&str> = depends
         .lines()
         .filter_map(|line| line.trim().strip_prefix("Depends: "))
-        .filter(|package| package.starts_with("lib"))
+        // What Prometheus shows in a browser is not started.
+        .filter(|package| package.starts_with("lib") && !package.starts_with("libjs-"))
         .collect();
     let installed = find_program("dpkg").is_some()
         && shell::capture(Command::new("dpkg").arg("--status").args(&libraries)).is_some();

@@ -261,6 +261,8 @@ pub struct Statement<'a> {
     pub params: Vec<Option<Text<'a>>>,
     pub params_truncated: bool,
     pub parse: Text<'a>,
+    /// What was taken out: `password`, `literals`, `params`.
+    pub redacted: Vec<Text<'a>>,
     pub sha256: Text<'a>,
     pub tables: Vec<Text<'a>>,
     pub text: Option<Text<'a>>,
