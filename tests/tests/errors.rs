@@ -231,7 +231,10 @@ fn a_bad_configuration_line_is_named() {
             "[policy]\nfil = \"x\"\n",
             &["line 6", "fil", "expected", "file"],
         ),
-        ("[[sink]]\nname = \"siem\"\n", &["[sink]", "remove"]),
+        (
+            "[[sink]]\nname = \"siem\"\n",
+            &["line 6", "missing field `type`", "syslog"],
+        ),
         (
             "[capture]\nring_bytes = 1000\n",
             &["ring_bytes", "power of two"],

@@ -165,6 +165,8 @@ struct Common {
     timeout_ms: Option<u64>,
 }
 
+const TYPES: &str = "elasticsearch, file, kafka, nats, otlp, splunk, stdout, syslog or webhook";
+
 const COMMON_KEYS: &[&str] = &[
     "name",
     "type",
@@ -206,7 +208,15 @@ pub(crate) fn sinks(sections: Vec<Section>, directory: &Path) -> Result<Vec<Sink
 fn sink(section: Section, directory: &Path) -> Result<SinkConfig, Mistake> {
     let (common, own) = section.split(COMMON_KEYS);
     let places = common.places();
-    let common: Common = common.read(&[])?;
+    let common: Common = common
+        .read(&[])
+        .map_err(|mistake| match mistake.what.as_str() {
+            "missing field `type`" => Mistake {
+                what: format!("{}: {TYPES}", mistake.what),
+                ..mistake
+            },
+            _ => mistake,
+        })?;
     let bounded = |key: &'static str, value: Option<u64>, min: u64, max: u64, default: u64| {
         let value = value.unwrap_or(default);
         match (min..=max).contains(&value) {
