@@ -168,7 +168,23 @@ fn figures_are_those_of_what_happened() -> Result<()> {
         value(&text, "dbgov_journal_last_seq", &[])
             <= status["journal"]["last_seq"].as_f64().unwrap_or(0.0)
     );
+    // The default, and what one statement at a time leaves in it.
+    assert_eq!(value(&text, "dbgov_ring_bytes", &[]), f64::from(16 << 20));
+    assert!(value(&text, "dbgov_ring_used_bytes", &[]) < f64::from(1 << 20));
+    assert!(value(&text, "dbgov_journal_files", &[]) >= 1.0);
+    assert!(value(&text, "dbgov_journal_files_bytes", &[]) > 1000.0);
+    assert!(value(&text, "dbgov_journal_free_bytes", &[]) > 0.0);
+    assert!(value(&text, "dbgov_journal_unsigned_records", &[]) > 0.0);
     assert!(!before.contains("'x'") && !text.contains("SELECT"));
+    wait_for(
+        "something is in the ring when it is looked at",
+        PATIENCE,
+        || {
+            client.simple("SELECT 1")?;
+            let used = value(&scrape(bench.address)?, "dbgov_ring_used_bytes", &[]);
+            Ok((used > 0.0).then_some(()))
+        },
+    )?;
     // The kernel counts for a second in thirty.
     let runs = wait_for("run times of the programs", SAMPLED, || {
         client.simple("SELECT 1")?;

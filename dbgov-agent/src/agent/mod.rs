@@ -231,6 +231,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
         pipeline,
         gate,
         heart,
+        ring_bytes: config.capture.ring_bytes.into(),
         lossless,
         command_lines,
         pods,
@@ -254,8 +255,13 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     let boards = sinks.boards();
     let http = match config.listen() {
         Some(address) => Some(
-            http::start(address, Arc::clone(&shared), boards)
-                .map_err(|e| AgentError::Os("start a thread", e))?,
+            http::start(
+                address,
+                Arc::clone(&shared),
+                boards,
+                config.audit.dir.clone(),
+            )
+            .map_err(|e| AgentError::Os("start a thread", e))?,
         ),
         None => None,
     };
@@ -441,6 +447,11 @@ fn journal_status(stats: &crate::audit::JournalStats) -> JournalStatus {
         write_errors: stats.write_errors,
         last_error: stats.last_error.as_deref().map(str::to_owned),
         unflushed: stats.unflushed,
+        waiting_batches: stats.waiting_batches,
+        unsigned_records: stats.unsigned,
+        unsigned_seconds: stats
+            .unsigned_since
+            .map_or(0, |since| since.elapsed().as_secs()),
         degraded: stats.degraded,
     }
 }

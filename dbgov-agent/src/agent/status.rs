@@ -82,6 +82,11 @@ pub struct KernelStatus {
     /// ... and that with the headers and the unused room of its records: what crossed to the agent.
     pub response_record_bytes: u64,
     /// Records the ring had no room for, and their payload bytes.
+    /// Size of the ring, and the most of it that was in use in the last quarter of a second.
+    #[serde(default)]
+    pub ring_bytes: u64,
+    #[serde(default)]
+    pub ring_used_bytes: u64,
     pub lost_segments: u64,
     pub lost_bytes: u64,
     pub control_lost: u64,
@@ -137,6 +142,14 @@ pub struct JournalStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
     pub unflushed: u64,
+    /// Batches that wait for the journal's thread.
+    #[serde(default)]
+    pub waiting_batches: u64,
+    /// Records behind the last checkpoint, and how long the oldest of them has waited for the next.
+    #[serde(default)]
+    pub unsigned_records: u64,
+    #[serde(default)]
+    pub unsigned_seconds: u64,
     /// The disk refuses; records are kept or dropped and counted.
     pub degraded: bool,
 }

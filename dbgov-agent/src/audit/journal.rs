@@ -180,6 +180,8 @@ impl<S: Storage> Journal<S> {
         JournalStats {
             last_seq: self.encoder.last_seq(),
             degraded: self.retry.is_some(),
+            unsigned: self.unsigned.records,
+            unsigned_since: self.unsigned.since,
             ..self.stats.clone()
         }
     }

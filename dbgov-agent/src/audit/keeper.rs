@@ -4,7 +4,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use super::index::BuildIndex;
 use super::key::PrivateKey;
 use super::record::Record;
 use super::retention::{Retention, RetentionConfig};
+use super::writer::Inlet;
 use super::{segment, storage};
 
 /// How often it looks without being told to: what failed is tried again, and records come of age.
@@ -110,11 +110,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// What it has to record goes the way of all records.
-    pub(super) fn start(
-        config: KeeperConfig,
-        bell: Bell,
-        records: SyncSender<Batch>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(config: KeeperConfig, bell: Bell, records: Inlet) -> io::Result<Self> {
         let stop = bell.0;
         let shared = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
@@ -148,7 +144,7 @@ impl Drop for Keeper {
     }
 }
 
-fn send(node: &str, records: &SyncSender<Batch>, record: &Record) {
+fn send(node: &str, records: &Inlet, record: &Record) {
     let mut batch = Batch::default();
     batch.push(record, &mut Renderer::new(node));
     // A writer that has ended takes none any more; the tombstone says the same.

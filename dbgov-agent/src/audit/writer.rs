@@ -6,6 +6,7 @@
 //! back) fills the channel, and then [`JournalHandle::send`] waits. That is intended where dbgov observes: the wait goes
 //! up the pipeline to the kernel's ring buffer, which counts per connection what it cannot take, so the loss has a name.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -37,11 +38,27 @@ pub struct WriterEnded;
 pub struct JournalHandle {
     renderer: Renderer,
     batch: Batch,
-    sender: Option<SyncSender<Batch>>,
+    inlet: Option<Inlet>,
     used: Receiver<Batch>,
     stats: Arc<Mutex<JournalStats>>,
     thread: Option<JoinHandle<()>>,
     keeper: Option<Keeper>,
+}
+
+/// The way of batches to the thread.
+#[derive(Debug, Clone)]
+pub(super) struct Inlet {
+    sender: SyncSender<Batch>,
+    /// How many are on it.
+    waiting: Arc<AtomicU64>,
+}
+
+impl Inlet {
+    /// Waits while the channel is full.
+    pub(super) fn send(&self, batch: Batch) -> Result<(), WriterEnded> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.sender.send(batch).map_err(|_| WriterEnded)
+    }
 }
 
 impl JournalHandle {
@@ -57,13 +74,15 @@ impl JournalHandle {
         let stats = Arc::new(Mutex::new(journal.stats()));
         let shared = Arc::clone(&stats);
         let renderer = journal.renderer();
+        let waiting = Arc::new(AtomicU64::new(0));
+        let taken = Arc::clone(&waiting);
         let thread = std::thread::Builder::new()
             .name("audit-writer".to_owned())
-            .spawn(move || run(journal, &receiver, &give_back, &shared))?;
+            .spawn(move || run(journal, &receiver, &taken, &give_back, &shared))?;
         Ok(JournalHandle {
             renderer,
             batch: Batch::default(),
-            sender: Some(sender),
+            inlet: Some(Inlet { sender, waiting }),
             used,
             stats,
             thread: Some(thread),
@@ -83,8 +102,8 @@ impl JournalHandle {
         let bell = Bell::default();
         journal.set_bell(bell.clone());
         let mut handle = JournalHandle::start(journal)?;
-        if let Some(sender) = &handle.sender {
-            handle.keeper = Some(Keeper::start(config, bell, sender.clone())?);
+        if let Some(inlet) = &handle.inlet {
+            handle.keeper = Some(Keeper::start(config, bell, inlet.clone())?);
         }
         Ok(handle)
     }
@@ -113,13 +132,16 @@ impl JournalHandle {
         }
         let next = self.used.try_recv().unwrap_or_default();
         let batch = std::mem::replace(&mut self.batch, next);
-        let sender = self.sender.as_ref().ok_or(WriterEnded)?;
-        sender.send(batch).map_err(|_| WriterEnded)
+        self.inlet.as_ref().ok_or(WriterEnded)?.send(batch)
     }
 
     /// The figures after the last batch or tick.
     pub fn stats(&self) -> JournalStats {
-        lock(&self.stats).clone()
+        let inlet = self.inlet.as_ref();
+        JournalStats {
+            waiting_batches: inlet.map_or(0, |inlet| inlet.waiting.load(Ordering::Relaxed)),
+            ..lock(&self.stats).clone()
+        }
     }
 
     /// Writes what was sent, makes it durable and ends the thread.
@@ -133,7 +155,7 @@ impl JournalHandle {
         let _ = self.flush();
         // Before the writer: what it has done is recorded.
         self.keeper = None;
-        self.sender = None;
+        self.inlet = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -151,6 +173,7 @@ impl Drop for JournalHandle {
 fn run<S: Storage>(
     mut journal: Journal<S>,
     receiver: &Receiver<Batch>,
+    waiting: &AtomicU64,
     give_back: &SyncSender<Batch>,
     shared: &Mutex<JournalStats>,
 ) {
@@ -163,6 +186,7 @@ fn run<S: Storage>(
             .map_or(IDLE, |at| at.saturating_duration_since(now));
         match receiver.recv_timeout(wait) {
             Ok(mut batch) => {
+                waiting.fetch_sub(1, Ordering::Relaxed);
                 journal.tick(Instant::now());
                 batch
                     .iter()
@@ -187,8 +211,6 @@ fn lock(stats: &Mutex<JournalStats>) -> std::sync::MutexGuard<'_, JournalStats> 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use super::super::journal::{FLUSH_INTERVAL, JournalConfig};
     use super::super::samples;
     use super::*;

@@ -65,6 +65,8 @@ pub(super) struct Capture {
     pub gate: Option<Gate>,
     /// Where the kernel must know that the agent is alive.
     pub heart: Option<Heart>,
+    /// Size of the ring of packets, bytes.
+    pub ring_bytes: u64,
     /// `[audit] lossless`.
     pub lossless: bool,
     /// `[identity] command_lines`.
@@ -103,6 +105,8 @@ struct State {
     malformed: u64,
     conns_full: u64,
     ring_full: u64,
+    /// The most that was in the ring of packets since the last tick, bytes.
+    ring_used_bytes: u64,
     unparsed: u64,
     ticked: Instant,
     /// When the journal was last handed what there was.
@@ -136,6 +140,7 @@ impl Capture {
             malformed: 0,
             conns_full: 0,
             ring_full: 0,
+            ring_used_bytes: 0,
             unparsed: 0,
             ticked: now,
             sent: now,
@@ -196,6 +201,9 @@ impl Capture {
         let mut bytes = 0;
         if state.adopting {
             return Ok(0);
+        }
+        if let Some(depth) = &self.rings.packets_depth {
+            state.ring_used_bytes = state.ring_used_bytes.max(depth.used_bytes());
         }
         for read in 0..DRAIN_RECORDS_MAX {
             let Some(item) = self.rings.packets.next() else {

@@ -50,6 +50,8 @@ impl Capture {
             response_bytes: counters.response_bytes,
             response_copied_bytes: counters.response_copied_bytes,
             response_record_bytes: counters.response_record_bytes,
+            ring_bytes: self.ring_bytes,
+            ring_used_bytes: std::mem::take(&mut state.ring_used_bytes),
             lost_segments: counters.ring_full,
             lost_bytes: counters.ring_full_bytes,
             control_lost: counters.control_ring_full,

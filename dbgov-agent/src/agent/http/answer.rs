@@ -1,6 +1,7 @@
 //! What is answered.
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::agent::health::is_capturing;
+use crate::agent::metrics::files;
 use crate::agent::metrics::programs::{self, Counting, ProgramTimes};
 use crate::agent::metrics::{self, Snapshot};
 use crate::agent::status::Shared;
@@ -25,15 +27,17 @@ const READ_WITHIN: Duration = Duration::from_secs(300);
 pub(super) struct Answers {
     shared: Arc<Shared>,
     sinks: Boards,
+    audit_dir: PathBuf,
     programs: RefCell<Vec<ProgramTimes>>,
     read: Cell<Instant>,
 }
 
 impl Answers {
-    pub(super) fn new(shared: Arc<Shared>, sinks: Boards) -> Rc<Self> {
+    pub(super) fn new(shared: Arc<Shared>, sinks: Boards, audit_dir: PathBuf) -> Rc<Self> {
         Rc::new(Answers {
             shared,
             sinks,
+            audit_dir,
             programs: RefCell::default(),
             read: Cell::new(Instant::now()),
         })
@@ -66,6 +70,7 @@ impl Answers {
     fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.shared.snapshot();
         snapshot.status.sinks = self.sinks.shown();
+        snapshot.files = files::look(&self.audit_dir).ok();
         snapshot.programs.clone_from(&self.programs.borrow());
         snapshot
     }

@@ -6,6 +6,7 @@ mod answer;
 mod server;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub(crate) fn start(
     address: SocketAddr,
     shared: Arc<Shared>,
     sinks: Boards,
+    audit_dir: PathBuf,
 ) -> std::io::Result<Http> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -43,7 +45,7 @@ pub(crate) fn start(
             let tasks = tokio::task::LocalSet::new();
             let serving = async {
                 tokio::select! {
-                    () = serve(address, shared, sinks) => {}
+                    () = serve(address, shared, sinks, audit_dir) => {}
                     _ = stopped => {}
                 }
             };
@@ -64,7 +66,7 @@ impl Drop for Http {
     }
 }
 
-async fn serve(address: SocketAddr, shared: Arc<Shared>, sinks: Boards) {
+async fn serve(address: SocketAddr, shared: Arc<Shared>, sinks: Boards, audit_dir: PathBuf) {
     let mut told = None;
     let listener = loop {
         match tokio::net::TcpListener::bind(address).await {
@@ -84,7 +86,7 @@ async fn serve(address: SocketAddr, shared: Arc<Shared>, sinks: Boards) {
     };
     shared.set_http_problem(None);
     tracing::info!(%address, "metrics are served");
-    let answers = Answers::new(shared, sinks);
+    let answers = Answers::new(shared, sinks, audit_dir);
     tokio::join!(
         server::accept(listener, std::rc::Rc::clone(&answers)),
         answers.sample_programs(),

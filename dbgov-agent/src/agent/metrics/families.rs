@@ -1,5 +1,6 @@
 //! Every family, in the order of docs/metrics.md.
 
+use super::files::JournalFiles;
 use super::{Families, Snapshot, process};
 use crate::agent::health::is_capturing;
 use crate::agent::status::{GateStatus, JournalStatus, KernelStatus};
@@ -15,6 +16,9 @@ pub(super) fn write(snapshot: &Snapshot, families: &mut Families<'_>) -> std::fm
     statements(&snapshot.figures, families)?;
     losses(&snapshot.status.kernel, families)?;
     journal(&snapshot.status.journal, families)?;
+    if let Some(found) = &snapshot.files {
+        files(found, families)?;
+    }
     if let Some(gate) = &snapshot.status.gate {
         self::gate(gate, families)?;
     }
@@ -148,6 +152,16 @@ fn losses(kernel: &KernelStatus, families: &mut Families<'_>) -> std::fmt::Resul
         "Of the responses, what was copied to the agent",
         kernel.response_copied_bytes,
     )?;
+    families.gauge(
+        "dbgov_ring_bytes",
+        "Size of the ring buffer between kernel and agent",
+        kernel.ring_bytes,
+    )?;
+    families.gauge(
+        "dbgov_ring_used_bytes",
+        "The most of it that was in use in the last quarter of a second",
+        kernel.ring_used_bytes,
+    )?;
     families.counter(
         "dbgov_ring_lost_records",
         "Packets the ring buffer had no room for",
@@ -199,6 +213,21 @@ fn journal(journal: &JournalStatus, families: &mut Families<'_>) -> std::fmt::Re
         journal.last_seq,
     )?;
     families.gauge(
+        "dbgov_journal_waiting_batches",
+        "Batches of records on their way to the journal's thread; at 64 the capture thread waits",
+        journal.waiting_batches,
+    )?;
+    families.gauge(
+        "dbgov_journal_unsigned_records",
+        "Records behind the last checkpoint",
+        journal.unsigned_records,
+    )?;
+    families.gauge(
+        "dbgov_journal_unsigned_seconds",
+        "How long the oldest of them has waited for the next one",
+        journal.unsigned_seconds,
+    )?;
+    families.gauge(
         "dbgov_journal_unflushed_records",
         "Records that are in memory only",
         journal.unflushed,
@@ -217,6 +246,20 @@ fn journal(journal: &JournalStatus, families: &mut Families<'_>) -> std::fmt::Re
         "dbgov_journal_degraded",
         "1 while the disk refuses",
         u64::from(journal.degraded),
+    )
+}
+
+fn files(found: &JournalFiles, families: &mut Families<'_>) -> std::fmt::Result {
+    families.gauge(
+        "dbgov_journal_files",
+        "Files in the journal's directory",
+        found.files,
+    )?;
+    families.gauge("dbgov_journal_files_bytes", "Their sizes", found.bytes)?;
+    families.gauge(
+        "dbgov_journal_free_bytes",
+        "Room on their file system",
+        found.free_bytes,
     )
 }
 

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! families   what is told of the status and of the figures
+//! files      the journal on disk
 //! process    what the kernel tells of this process
 //! programs   run times of the kernel programs, sampled
 //! ```
 
 mod families;
+pub(crate) mod files;
 mod process;
 pub(crate) mod programs;
 
@@ -17,6 +19,7 @@ use prometheus_client::registry::Registry;
 
 use super::status::Status;
 use crate::session::Figures;
+use files::JournalFiles;
 use programs::ProgramTimes;
 
 /// What is asked for by Prometheus and by all that read its format.
@@ -27,6 +30,8 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 pub(crate) struct Snapshot {
     pub(crate) status: Status,
     pub(crate) figures: Figures,
+    /// Absent where they cannot be looked at.
+    pub(crate) files: Option<JournalFiles>,
     /// By program; empty until there was a sample.
     pub(crate) programs: Vec<ProgramTimes>,
     /// Seconds since the capture thread last told how it is.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::audit::key::PrivateKey;
 
@@ -84,6 +84,11 @@ pub struct JournalStats {
     pub last_error: Option<Arc<str>>,
     /// Records that are in memory only.
     pub unflushed: u64,
+    /// Records behind the last checkpoint, and since when there are some.
+    pub unsigned: u64,
+    pub unsigned_since: Option<Instant>,
+    /// Batches on their way to the journal's thread.
+    pub waiting_batches: u64,
     /// Bytes written that a power loss may still take.
     pub unsynced_bytes: u64,
     /// The disk refused the last write; it is tried again.

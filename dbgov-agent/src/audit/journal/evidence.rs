@@ -16,7 +16,7 @@ const CHECKPOINT_BYTES: usize = 768;
 /// What came since the last checkpoint.
 #[derive(Debug, Default)]
 pub(super) struct Unsigned {
-    records: u64,
+    pub(super) records: u64,
     /// When the first of them came.
     pub(super) since: Option<Instant>,
     /// Some of them stood there when this run began: an agent before it crashed.

@@ -13,6 +13,7 @@ mod gate;
 mod layout;
 mod load;
 mod pin;
+mod ring_depth;
 mod tags;
 
 use std::fs::File;
@@ -28,6 +29,7 @@ pub use gate::{AgentState, GateStatus, gate_status};
 pub use layout::kernel_memory_is_known;
 pub use load::{has_gate, kernel_release, kernel_version, sock_ops_tells_netns};
 pub use pin::{PinError, Removed, gate_off};
+use ring_depth::RingDepth;
 
 /// Smallest ring for packets, bytes: a few of the largest packets.
 pub const PACKET_RING_BYTES_MIN: u32 = 1 << 20;
@@ -132,6 +134,8 @@ pub struct Kernel {
 pub struct Rings {
     pub packets: RingBuf<MapData>,
     pub control: RingBuf<MapData>,
+    /// How full `packets` is; absent where the kernel does not let it be seen.
+    pub packets_depth: Option<RingDepth>,
 }
 
 impl Kernel {
@@ -168,8 +172,10 @@ impl Kernel {
             Some(pins) => pins.remove_other_layouts(),
             None => take_stale_away(&options.bpffs),
         }
+        let packets: RingBuf<MapData> = take(&mut ebpf, "PACKETS", RingBuf::try_from)?;
         let rings = Rings {
-            packets: take(&mut ebpf, "PACKETS", RingBuf::try_from)?,
+            packets_depth: RingDepth::of(&packets).ok(),
+            packets,
             control: take(&mut ebpf, "CONTROL", RingBuf::try_from)?,
         };
         let kernel = Kernel {
