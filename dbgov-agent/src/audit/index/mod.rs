@@ -23,7 +23,7 @@ use super::blocks::Span;
 use crate::glob::Glob;
 
 pub use build::{BuildError, build};
-pub(super) use file::name;
+pub(super) use file::{is_name, name};
 pub use file::{IndexProblem, check};
 pub(super) use job::BuildIndex;
 
