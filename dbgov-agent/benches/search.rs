@@ -121,10 +121,19 @@ fn questions(records: u64) -> Vec<(&'static str, Filters)> {
             },
         ),
         (
-            "a table and a verb",
+            "a verb that is nowhere, and a table",
             Filters {
                 tables: texts("carts".to_owned()),
                 verbs: texts("drop".to_owned()),
+                ..all()
+            },
+        ),
+        (
+            "a rare verb within a tenth of the time",
+            Filters {
+                verbs: texts("delete".to_owned()),
+                since: Some(time(middle)),
+                until: Some(time(middle + records / 10)),
                 ..all()
             },
         ),
@@ -236,6 +245,10 @@ fn record(seq: u64) -> Record {
     let number = order(seq);
     let rare = (seq / SESSION_RECORDS) % 10_000 == 4_321;
     let table = ["orders", "carts", "customers", "stock"][(number % 4) as usize];
+    let verb = match seq % 20_000 {
+        777 => "delete",
+        _ => "select",
+    };
     let text =
         format!("SELECT id, note, total FROM {table} WHERE id = $1 AND note <> 'order {number}'");
     let mut record = Record::new(Kind::Statement, time(seq));
@@ -279,7 +292,7 @@ fn record(seq: u64) -> Record {
             sha256: None,
             encoding: None,
         })),
-        verbs: ["select"].into(),
+        verbs: [verb].into(),
         via: "execute",
         ..StatementBlock::default()
     });

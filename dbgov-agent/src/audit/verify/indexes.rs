@@ -50,7 +50,10 @@ impl Indexes {
 
 /// In order, so that the same directory gives the same report.
 fn without_segment(dir: &Path, segments: &[String]) -> Vec<String> {
-    let mut used: Vec<String> = segments.iter().map(|segment| index::name(segment)).collect();
+    let mut used: Vec<String> = segments
+        .iter()
+        .map(|segment| index::name(segment))
+        .collect();
     used.sort_unstable();
     // What cannot be listed any more was listed a moment ago.
     let names = storage::names(dir).unwrap_or_default();

@@ -714,7 +714,9 @@ fn bad_indexes_are_named_and_the_journal_is_intact() {
     let build = |segment: &String, key: &PrivateKey| {
         index::build(made.dir(), segment, |message| key.sign(message)).unwrap();
     };
-    complete.iter().for_each(|segment| build(segment, &made.key));
+    complete
+        .iter()
+        .for_each(|segment| build(segment, &made.key));
     let report = verify(made.dir(), &made.options()).unwrap();
     assert!(report.intact && report.notes.is_empty(), "{report}");
     let all = complete.len() as u64;
@@ -729,11 +731,7 @@ fn bad_indexes_are_named_and_the_journal_is_intact() {
     let stranger = PrivateKey::load_or_create(&other_dir.path().join("k")).unwrap();
     build(&complete[1], &stranger);
     fs::copy(path(3), path(2)).unwrap();
-    fs::rename(
-        path(3),
-        made.dir().join(name(&segment::name(0, 1))),
-    )
-    .unwrap();
+    fs::rename(path(3), made.dir().join(name(&segment::name(0, 1)))).unwrap();
     let report = verify(made.dir(), &made.options()).unwrap();
     assert!(report.intact, "{report}");
     assert_eq!((report.indexes, report.indexes_bad), (all - 4, 4));
@@ -747,7 +745,9 @@ fn bad_indexes_are_named_and_the_journal_is_intact() {
     }
     assert!(report.to_string().contains(&name(&complete[0])), "{report}");
     // More than are told one by one; and removed, nothing is said.
-    complete.iter().for_each(|segment| build(segment, &stranger));
+    complete
+        .iter()
+        .for_each(|segment| build(segment, &stranger));
     let report = verify(made.dir(), &made.options()).unwrap();
     assert!(report.intact && report.notes.len() <= 11, "{report}");
     assert_eq!(report.indexes_bad, all + 1);
