@@ -220,7 +220,7 @@ fn mistakes_are_told() {
         (&["--verdict", "nope"], 2, "--verdict"),
         (&["--kind", "nope"], 2, "--kind"),
         (&["--pid", "x"], 2, "--pid"),
-        (&["--limit", "-1"], 2, "--limit"),
+        (&["--limit=-1"], 2, "--limit"),
         (&["--newest-first", "--follow"], 2, "cannot be used with"),
         (&["--nonsense"], 2, "--nonsense"),
     ] {
@@ -299,8 +299,11 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        let _ = process::signal(&self.child, Signal::SIGTERM);
-        let _ = self.child.wait();
+        // Of one that has ended the number may be another's by now.
+        if let Ok(None) = self.child.try_wait() {
+            let _ = process::signal(&self.child, Signal::SIGTERM);
+            let _ = self.child.wait();
+        }
     }
 }
 
