@@ -257,11 +257,12 @@ impl Ends {
 
 fn remove(dir: &Path, segments: &[String]) -> io::Result<()> {
     for name in segments {
-        fs::remove_file(dir.join(name))?;
+        // Before its segment: interrupted in between, the next start finds the segment and no index is left behind.
         match fs::remove_file(dir.join(index::name(name))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        fs::remove_file(dir.join(name))?;
     }
     File::open(dir)?.sync_all()
 }

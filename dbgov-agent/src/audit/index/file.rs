@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{Block, Index, bloom};
 use crate::audit::blocks::Span;
 use crate::audit::lines::{Lines, open_regular};
+use crate::audit::segment;
 use crate::audit::view::View;
 
 const FORMAT: u32 = 1;
@@ -31,6 +32,12 @@ pub(in crate::audit) fn name(segment: &str) -> String {
         .split_once(".jsonl")
         .map_or(segment, |(stem, _)| stem);
     format!("{stem}{SUFFIX}")
+}
+
+/// Whether an index of some segment would be called so.
+pub(in crate::audit) fn is_name(file: &str) -> bool {
+    let stem = file.strip_suffix(SUFFIX);
+    stem.is_some_and(|stem| segment::first_seq(&format!("{stem}.jsonl")).is_some())
 }
 
 #[derive(Debug, Serialize, Deserialize)]

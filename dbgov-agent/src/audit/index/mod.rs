@@ -23,8 +23,8 @@ use super::blocks::Span;
 use crate::glob::Glob;
 
 pub use build::{BuildError, build};
-pub(super) use file::name;
 pub use file::{IndexProblem, check};
+pub(super) use file::{is_name, name};
 pub(super) use job::BuildIndex;
 
 /// The index of one segment, signed by its key.

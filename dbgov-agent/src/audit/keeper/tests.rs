@@ -1,9 +1,11 @@
 use std::fs;
 use std::time::Instant;
 
+use super::super::index::{self, IndexProblem};
 use super::super::journal::{Journal, JournalConfig};
 use super::super::retention::delivered_seq;
 use super::super::samples;
+use super::super::search::{Filters, Order, Query, search};
 use super::super::tombstone::TOMBSTONE_NAME;
 use super::super::verify::{Options, verify};
 use super::super::writer::JournalHandle;
@@ -265,4 +267,101 @@ fn the_thread_works_while_the_journal_is_written_and_ends_with_it() {
         })
         .collect();
     assert!(text.contains("\"kind\":\"retention\""));
+}
+
+/// The names of the indexes there are, in order.
+fn index_names(stand: &Stand) -> Vec<String> {
+    let names = storage::names(&stand.audit()).unwrap();
+    let mut names: Vec<String> = names
+        .into_iter()
+        .filter(|name| name.contains(".idx"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn each_complete_segment_has_an_index_that_goes_with_it() {
+    for compress in [true, false] {
+        let stand = Stand::new();
+        stand.fill(100);
+        let keep = |retention| KeeperConfig {
+            compress,
+            ..stand.config(retention)
+        };
+        let mut work = Work::new(keep(keep_all()));
+        assert!(work.run(&Stop::default()).is_empty());
+        assert!(work.last_error.is_empty(), "{}", work.last_error);
+        let names = stand.names();
+        let (newest, complete) = names.split_last().unwrap();
+        assert!(complete.len() > 3);
+        for segment in complete {
+            assert_eq!(segment::is_compressed(segment), compress);
+            index::check(&stand.audit(), segment).unwrap();
+        }
+        let check = index::check(&stand.audit(), newest);
+        assert!(matches!(check, Err(IndexProblem::Absent)), "{check:?}");
+        // A search goes by them, and each is made once.
+        let mut found = 0;
+        let mut query = Query::new(Filters {
+            texts: vec!["nowhere".to_owned()],
+            ..Filters::default()
+        });
+        let stats = search(&stand.audit(), &mut query, Order::OldestFirst, |_, _| {
+            found += 1;
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!((found, stats.indexed), (0, complete.len() as u64));
+        assert_eq!(stats.blocks_read, 1, "of the newest alone");
+        let path = stand.audit().join(index::name(&complete[0]));
+        let made = fs::metadata(&path).unwrap().modified().unwrap();
+        Work::new(keep(keep_all())).run(&Stop::default());
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), made);
+
+        let size = |name: &String| fs::metadata(stand.audit().join(name)).unwrap().len();
+        let bytes_max = names[2..].iter().map(size).sum();
+        let records = Work::new(keep(RetentionConfig {
+            bytes_max,
+            ..keep_all()
+        }))
+        .run(&Stop::default());
+        assert_eq!(records[0].retention.as_ref().unwrap().segments, 2);
+        let expected: Vec<String> = complete[2..].iter().map(|name| index::name(name)).collect();
+        assert_eq!(index_names(&stand), expected);
+        stand.assert_intact();
+    }
+}
+
+/// Between the index and its segment, or before both.
+#[test]
+fn a_removal_that_was_interrupted_leaves_no_index() {
+    let stand = Stand::new();
+    stand.fill(100);
+    let keep = |retention| KeeperConfig {
+        compress: true,
+        ..stand.config(retention)
+    };
+    Work::new(keep(keep_all())).run(&Stop::default());
+    let names = stand.names();
+    let first = stand.audit().join(&names[0]);
+    let index = stand.audit().join(index::name(&names[0]));
+    let contents = (fs::read(&first).unwrap(), fs::read(&index).unwrap());
+    let size = |name: &String| fs::metadata(stand.audit().join(name)).unwrap().len();
+    let bytes_max = names[1..].iter().map(size).sum();
+    Work::new(keep(RetentionConfig {
+        bytes_max,
+        ..keep_all()
+    }))
+    .run(&Stop::default());
+    assert!(!first.exists() && !index.exists());
+    for with_index in [false, true] {
+        fs::write(&first, &contents.0).unwrap();
+        if with_index {
+            fs::write(&index, &contents.1).unwrap();
+        }
+        Work::new(keep(keep_all())).run(&Stop::default());
+        assert!(!first.exists() && !index.exists(), "{with_index}");
+        stand.assert_intact();
+    }
 }

@@ -8,8 +8,8 @@ use super::super::{segment, storage};
 
 /// Other files that are named in the report.
 const FOREIGN_NAMED_MAX: usize = 10;
-/// What the agent keeps beside the segments: its lock, the sinks' places, indexes.
-const OURS: [&str; 3] = ["audit.lock", "sinks", "index"];
+/// What the agent keeps beside the segments: its lock, the sinks' places. Indexes go with their segments.
+const OURS: [&str; 2] = ["audit.lock", "sinks"];
 
 #[derive(Debug, Default)]
 pub(super) struct Listing {

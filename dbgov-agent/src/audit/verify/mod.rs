@@ -5,12 +5,14 @@
 //! listing    what lies in the directory
 //! pass       one segment, line by line; several at once
 //! join       segments, tombstone and expectations put together
+//! indexes    what searches use beside the chain
 //! report     what was found
 //! ```
 //!
 //! The files may be anybody's: memory is bounded, nothing but regular files is opened, and what does not fit is named and
 //! passed over.
 
+mod indexes;
 mod join;
 mod listing;
 mod pass;
@@ -85,7 +87,11 @@ pub fn verify(dir: &Path, options: &Options) -> Result<Report, VerifyError> {
         watched: &watched,
     };
     let passes = read_all(&context, &listing.segments);
+    let indexes = indexes::look_at(dir, &listing.segments);
     let mut report = Join::new(&context, options, &named).report(listing, tombstone, passes);
+    report.indexes = indexes.usable;
+    report.indexes_bad = indexes.bad;
+    report.notes.extend(indexes.notes);
     report.seconds = start.elapsed().as_secs_f64();
     Ok(report)
 }

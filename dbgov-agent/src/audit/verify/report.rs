@@ -111,6 +111,10 @@ pub struct Report {
     pub keys: Vec<KeySeen>,
     /// All signatures are by keys that were given.
     pub origin_proven: bool,
+    /// Of closed segments, those that a search uses.
+    pub indexes: u64,
+    /// Damaged, of another segment or signed by somebody else: told in the notes. The journal may be intact all the same.
+    pub indexes_bad: u64,
     pub notes: Vec<String>,
     pub seconds: f64,
 }
