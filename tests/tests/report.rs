@@ -122,7 +122,7 @@ fn reports_have_the_numbers_that_the_records_have() {
                 .iter()
                 .map(|(cells, (count, _))| (cells.clone(), *count));
             assert!(
-                expected.len() > 0 && counts.collect::<BTreeMap<_, _>>() == *expected,
+                !expected.is_empty() && counts.collect::<BTreeMap<_, _>>() == *expected,
                 "{title} {found:#?}"
             );
         }

@@ -21,22 +21,22 @@ use dbgov_tests::scratch::Scratch;
 use dbgov_tests::{agent, wait_for};
 use serde_json::Value;
 
-pub const PATIENCE: Duration = Duration::from_secs(30);
-pub const RECORDS: u64 = 3_000;
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const RECORDS: u64 = 3_000;
 /// 2026-11-18T11:13:20Z.
-pub const START_NS: u64 = 1_795_000_400_000_000_000;
-pub const NS_PER_S: u64 = 1_000_000_000;
+pub(crate) const START_NS: u64 = 1_795_000_400_000_000_000;
+pub(crate) const NS_PER_S: u64 = 1_000_000_000;
 
-pub struct Made {
-    pub scratch: Scratch,
-    pub key: Arc<PrivateKey>,
+pub(crate) struct Made {
+    pub(crate) scratch: Scratch,
+    pub(crate) key: Arc<PrivateKey>,
     /// All lines, as they stand in the files.
-    pub lines: Vec<String>,
-    pub records: Vec<Value>,
+    pub(crate) lines: Vec<String>,
+    pub(crate) records: Vec<Value>,
 }
 
 impl Made {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let scratch = Scratch::new("search").unwrap();
         let key = Arc::new(PrivateKey::load_or_create(&scratch.path().join("key")).unwrap());
         fs::write(scratch.path().join("key.pub"), key.public().to_pem()).unwrap();
@@ -70,7 +70,7 @@ impl Made {
         made
     }
 
-    pub fn open(&self) -> Journal {
+    pub(crate) fn open(&self) -> Journal {
         let config = JournalConfig {
             segment_bytes_max: 300_000,
             flush_records_max: 1,
@@ -82,7 +82,7 @@ impl Made {
         journal
     }
 
-    pub fn read(&mut self) {
+    pub(crate) fn read(&mut self) {
         let segments = segments(&self.dir()).unwrap();
         let text = |path: &PathBuf| agent::segment_text(path).unwrap();
         let all: String = segments.iter().map(|(_, path)| text(path)).collect();
@@ -91,11 +91,11 @@ impl Made {
         self.records = values.collect::<Result<_, _>>().unwrap();
     }
 
-    pub fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         self.scratch.path().join("audit")
     }
 
-    pub fn command(&self, verb: &str, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, verb: &str, args: &[&str]) -> Command {
         let mut command = Command::new(binary().unwrap());
         let dir = self.dir();
         command.args(["audit", verb]).arg("--dir").arg(dir);
@@ -103,19 +103,19 @@ impl Made {
         command
     }
 
-    pub fn run(&self, verb: &str, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, verb: &str, args: &[&str]) -> Output {
         self.command(verb, args).output().unwrap()
     }
 
     /// The lines a search gives, all being well.
-    pub fn search(&self, args: &[&str]) -> Vec<String> {
+    pub(crate) fn search(&self, args: &[&str]) -> Vec<String> {
         let output = self.run("search", args);
         assert!(output.status.success(), "{args:?} {output:?}");
         assert!(output.stderr.is_empty(), "{args:?} {}", err(&output));
         out(&output).lines().map(str::to_owned).collect()
     }
 
-    pub fn expected(&self, wanted: impl Fn(&Value) -> bool) -> Vec<String> {
+    pub(crate) fn expected(&self, wanted: impl Fn(&Value) -> bool) -> Vec<String> {
         let both = self.lines.iter().zip(&self.records);
         both.filter(|(_, record)| wanted(record))
             .map(|(line, _)| line.clone())
@@ -123,7 +123,7 @@ impl Made {
     }
 
     /// The report as JSON, and its exit status.
-    pub fn report(&self, args: &[&str]) -> (Value, Option<i32>) {
+    pub(crate) fn report(&self, args: &[&str]) -> (Value, Option<i32>) {
         let key = self.scratch.path().join("key.pub");
         let mut all = vec!["--since", "2026-11-01", "--until", "2100-01-01T00:00:00Z"];
         all.extend(["--json", "--key", key.to_str().unwrap()]);
@@ -135,19 +135,19 @@ impl Made {
     }
 }
 
-pub fn out(output: &Output) -> &str {
+pub(crate) fn out(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-pub fn err(output: &Output) -> &str {
+pub(crate) fn err(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
-pub fn time(number: u64) -> u64 {
+pub(crate) fn time(number: u64) -> u64 {
     START_NS + number * NS_PER_S
 }
 
-pub fn of(kind: Kind, number: u64) -> Record {
+pub(crate) fn of(kind: Kind, number: u64) -> Record {
     let who = ["agent:sync", "agent:etl", "alice", "svc:billing"][number as usize % 4];
     let user = ["app", "alice", "postgres"][number as usize % 3];
     let mut record = Record::new(kind, time(number));
@@ -155,7 +155,7 @@ pub fn of(kind: Kind, number: u64) -> Record {
         comm: Some("psql".to_owned()),
         name: who.to_owned(),
         pid: Some(1000 + (number / 100) as u32),
-        run: (number % 5 == 0).then(|| format!("run-{}", number / 500)),
+        run: (number.is_multiple_of(5)).then(|| format!("run-{}", number / 500)),
         source: "tag",
         ..Identity::default()
     };
@@ -174,7 +174,7 @@ pub fn of(kind: Kind, number: u64) -> Record {
 }
 
 /// The nth of a day's work.
-pub fn record(number: u64) -> Record {
+pub(crate) fn record(number: u64) -> Record {
     match number % 50 {
         7 => of(Kind::SessionOpen, number),
         17 => approval(number),
@@ -183,7 +183,7 @@ pub fn record(number: u64) -> Record {
     }
 }
 
-pub fn statement(number: u64) -> Record {
+pub(crate) fn statement(number: u64) -> Record {
     let verb = ["select", "select", "update", "delete", "drop", "grant"][number as usize % 6];
     let table = ["orders", "public.salaries", "carts"][number as usize / 3 % 3];
     let text = format!("{} /* Order-{number} */ FROM {table}", verb.to_uppercase());
@@ -233,7 +233,7 @@ pub fn statement(number: u64) -> Record {
     record
 }
 
-pub fn approval(number: u64) -> Record {
+pub(crate) fn approval(number: u64) -> Record {
     let mut record = of(Kind::Approval, number);
     let decided = number.is_multiple_of(3);
     record.approval = Some(Box::new(ApprovalBlock {
@@ -256,7 +256,7 @@ pub fn approval(number: u64) -> Record {
     record
 }
 
-pub fn gap(number: u64) -> Record {
+pub(crate) fn gap(number: u64) -> Record {
     let mut record = Record::new(Kind::Gap, time(number));
     record.gap = Some(Box::new(GapBlock {
         bytes: Some(number),
