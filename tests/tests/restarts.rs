@@ -159,7 +159,10 @@ fn compare(session: &[&Value], log: &[LogStatement]) -> (usize, usize) {
         before = before.or(Some(next + at));
         next += at + told.len();
     }
-    let ends_with_gap = session.last().is_some_and(|r| r["kind"] == "gap");
+    let last = session
+        .iter()
+        .rfind(|r| r["kind"] == "gap" || r["kind"] == "statement");
+    let ends_with_gap = last.is_some_and(|record| record["kind"] == "gap");
     match before {
         Some(before) => (before, if ends_with_gap { 0 } else { log.len() - next }),
         None => (0, 0),
