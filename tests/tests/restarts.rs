@@ -115,7 +115,7 @@ impl<'a> Told<'a> {
             Some(text) => text == logged.text && self.params == params,
             None => {
                 let first = params.first().copied().flatten();
-                self.params.is_empty()
+                self.params.iter().flatten().all(|param| *param == "***")
                     && self
                         .rows
                         .is_none_or(|rows| first.and_then(|first| first.parse().ok()) == Some(rows))
