@@ -193,6 +193,15 @@ fn what_it_says_of_itself_and_where_it_ends() {
         assert!(output.stderr.is_empty(), "{}", err(&output));
     }
 
+    // Nor is one that has gone before.
+    let script = format!(
+        "set -o pipefail; {{ sleep 0.2; '{}' audit verify '{}'; }} | true",
+        binary().unwrap().display(),
+        dir.display()
+    );
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+
     // On a terminal it is readable, with the day.
     let command = format!(
         "'{}' audit search --dir '{}' --text Order-1234",

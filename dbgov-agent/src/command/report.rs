@@ -1,7 +1,6 @@
 //! `dbgov audit report`.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -73,8 +72,8 @@ pub fn run(config: Option<&Path>, args: &Args) -> anyhow::Result<ExitCode> {
     let report = report(&dir, &scope, options)?;
     match &args.out {
         Some(out) => write(out, &report)?,
-        None if args.json => print(&(serde_json::to_string_pretty(&report)? + "\n"))?,
-        None => print(&report.markdown())?,
+        None if args.json => super::print(&(serde_json::to_string_pretty(&report)? + "\n"))?,
+        None => super::print(&report.markdown())?,
     }
     Ok(
         match report.integrity.intact && report.problems.is_empty() {
@@ -82,14 +81,6 @@ pub fn run(config: Option<&Path>, args: &Args) -> anyhow::Result<ExitCode> {
             false => ExitCode::FAILURE,
         },
     )
-}
-
-/// A reader that has gone (`| head`) is the end, not an error.
-fn print(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    }
 }
 
 /// And as it is shown: in UTC, whatever it was given as.

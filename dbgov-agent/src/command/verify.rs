@@ -37,11 +37,10 @@ pub fn run(command: &Verify) -> anyhow::Result<ExitCode> {
         expected: command.expect_seq.zip(command.expect_hash.clone()),
     };
     let report = verify(&command.dir, &options)?;
-    if command.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        print!("{report}");
-    }
+    super::print(&match command.json {
+        true => format!("{}\n", serde_json::to_string(&report)?),
+        false => report.to_string(),
+    })?;
     Ok(match report.intact {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
