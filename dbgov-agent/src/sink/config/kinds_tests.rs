@@ -41,6 +41,10 @@ fn mistakes_are_named() {
             "missing field `token`",
         ),
         (
+            "type = \"splunk\"\nurl = \"https://h\"\ntoken = 5",
+            "give a secret as a text, or as { file",
+        ),
+        (
             "type = \"splunk\"\nurl = \"https://u:p@h\"\ntoken = \"t\"",
             "keys of their own",
         ),

@@ -23,7 +23,10 @@ enum Source {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "give a secret as a text, or as { file = \"…\" } or { env = \"…\" }"
+)]
 enum Written {
     Given(SecretString),
     Elsewhere(Elsewhere),

@@ -92,7 +92,10 @@ struct Written {
 
 /// librdkafka takes texts; TOML has numbers.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "give a property as a text, a number, true or false"
+)]
 enum Property {
     Text(String),
     Number(i64),
