@@ -7,7 +7,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::postgres::{Server, free_port};
@@ -331,6 +332,14 @@ impl Agent {
         Ok(())
     }
 
+    /// The agent gets no processor, as on a host that is too busy, until this is dropped.
+    pub fn stopped(&self) -> Result<Stopped> {
+        let child = self.child.as_ref().context("the agent is not running")?;
+        let pid = Pid::from_raw(child.id().try_into()?);
+        signal::kill(pid, Signal::SIGSTOP)?;
+        Ok(Stopped(pid))
+    }
+
     /// Ends the agent as the OOM killer would.
     pub fn kill9(&mut self) -> Result<()> {
         if let Some(mut child) = self.child.take() {
@@ -344,6 +353,16 @@ impl Agent {
         let lines: Vec<&str> = log.lines().collect();
         let tail = &lines[lines.len().saturating_sub(LAST_WORDS_LINES)..];
         format!("the agent's last words:\n{}", tail.join("\n"))
+    }
+}
+
+/// An agent that is stopped by a signal.
+pub struct Stopped(Pid);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It fails only where the agent has ended.
+        let _ = signal::kill(self.0, Signal::SIGCONT);
     }
 }
 

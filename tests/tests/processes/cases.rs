@@ -81,7 +81,7 @@ impl Case {
         command
     }
 
-    /// What is wrong in the first record of a session that this process opened. `since`: when nobody had connected yet.
+    /// What is wrong in the first record of a session that this process opened. `since`: when no client had started.
     pub(crate) fn mistake(&self, pid: u64, open: &Value, since: &str) -> Option<String> {
         let (identity, process) = (&open["identity"], &open["process"]);
         let heard = open["time"].as_str()?;

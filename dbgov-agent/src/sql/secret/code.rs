@@ -429,7 +429,7 @@ impl<'a> Code<'a> {
         self.open && at + 1 == self.tokens.len() && self.tokens[at].end as usize == self.text.len()
     }
 
-    fn whole(&self, at: usize) -> Cut {
+    pub(super) fn whole(&self, at: usize) -> Cut {
         contents(self.tokens[at], self.text, self.is_open(at))
     }
 

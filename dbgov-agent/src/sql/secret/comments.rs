@@ -33,9 +33,26 @@ impl Code<'_> {
         };
         let any = comments.iter().any(is_secret);
         if any {
+            self.literals_behind(&comments, found);
             found.cuts.extend(comments.into_iter().map(Cut::inside));
         }
         any
+    }
+
+    /// `/* ALTER ROLE app PASSWORD */ 'x'`: a literal next to a comment may be its rest, and so may the parts that
+    /// continue it on further lines (4.1.2.1).
+    fn literals_behind(&self, comments: &[Range<usize>], found: &mut Found) {
+        let mut behind = false;
+        let mut from = 0;
+        for (at, token) in self.tokens.iter().enumerate() {
+            let next = comments.partition_point(|comment| comment.start < from);
+            let in_gap = |comment: &Range<usize>| comment.start < token.start as usize;
+            behind = token.kind.is_string() && (behind || comments.get(next).is_some_and(in_gap));
+            if behind {
+                found.cuts.push(self.whole(at));
+            }
+            from = token.end as usize;
+        }
     }
 
     /// In a statement about a secret, comments with quotes may be what was meant to be its literals. Those by which a

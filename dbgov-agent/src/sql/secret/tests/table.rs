@@ -562,6 +562,14 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
         &["SELECT 'kept'"],
     ),
     ("/* password=Geheim7 */ SELECT 'kept'", &["SELECT 'kept'"]),
+    (
+        "SELECT 1 /* ALTER ROLE app PASSWORD*/ 'Geheim7' */",
+        &["SELECT 1 /*"],
+    ),
+    (
+        "-- ALTER ROLE app PASSWORD\n'Ge'\n'heim7'; SELECT 'kept'",
+        &["SELECT 'kept'"],
+    ),
     ("SELECT 1 /*dbgov_run='r',token='Geheim7'*/", &["SELECT 1"]),
     ("SELECT 1 /* postgres://u:Geheim7@h/d */", &["SELECT 1"]),
     ("/* a /* password: Geheim7 */ b */ SELECT 1", &["SELECT 1"]),
