@@ -29,10 +29,17 @@ pub struct Settings {
     /// None for `http:`.
     pub tls: Option<rustls::ClientConfig>,
     /// Never from the environment: an agent must not begin to talk to somebody because a variable is set.
-    pub proxy: Option<Url>,
+    pub proxy: Option<ProxySettings>,
     pub gzip: bool,
     /// Of every request. Their values are secrets.
     pub headers: Vec<(HeaderName, SecretString)>,
+}
+
+#[derive(Debug)]
+pub struct ProxySettings {
+    pub url: Url,
+    /// User and password, which are sent with the first request already (RFC 7617 section 2.2).
+    pub auth: Option<(String, SecretString)>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -92,9 +99,13 @@ impl Client {
             None => no_roots().map_err(|e| SettingsError::Client(e.to_string()))?,
         });
         if let Some(proxy) = settings.proxy {
-            let proxy = reqwest::Proxy::all(proxy)
+            let mut all = reqwest::Proxy::all(proxy.url)
                 .map_err(|e| SettingsError::Client(chain(&e.without_url())))?;
-            builder = builder.proxy(proxy);
+            if let Some((user, password)) = proxy.auth {
+                all = all.basic_auth(&user, password.expose_secret());
+                secrets.push(password);
+            }
+            builder = builder.proxy(all);
         }
         let inner = builder
             .build()

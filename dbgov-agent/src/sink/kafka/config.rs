@@ -116,12 +116,10 @@ impl TryFrom<Written> for KafkaConfig {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let is_broker = |broker: &String| {
-            !broker.is_empty() && !broker.contains(|c: char| c.is_whitespace() || c == ',')
-        };
-        if written.brokers.is_empty() || !written.brokers.iter().all(is_broker) {
+        if written.brokers.is_empty() {
             return Err("brokers: give one or more, such as \"kafka.example:9092\"".to_owned());
         }
+        written.brokers.iter().try_for_each(|text| broker(text))?;
         let topic = written.topic;
         let is_topic = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if topic.is_empty()
@@ -142,17 +140,11 @@ impl TryFrom<Written> for KafkaConfig {
             }),
             _ => return Err("give all of sasl_mechanism, user and password, or none".to_owned()),
         };
-        if let Some(tls) = &written.tls {
-            if tls.server_name.is_some() {
-                return Err(
-                    "tls.server_name is not for this kind: write that name into brokers".to_owned(),
-                );
-            }
-            if tls.certificate.is_some() != tls.key.is_some() {
-                return Err(
-                    "tls: a client certificate needs its key, and the other way round".to_owned(),
-                );
-            }
+        let tls = written.tls.as_ref();
+        if tls.is_some_and(|tls| tls.server_name.is_some()) {
+            return Err(
+                "tls.server_name is not for this kind: write that name into brokers".to_owned(),
+            );
         }
         for name in written.properties.keys() {
             properties::check(name)?;
@@ -168,6 +160,29 @@ impl TryFrom<Written> for KafkaConfig {
                 .map(|(name, value)| (name, value.text()))
                 .collect(),
         })
+    }
+}
+
+/// `kafka.example`, `kafka.example:9093`, `[2001:db8::1]:9093`. librdkafka passes over what it cannot read, as long as
+/// one is left.
+fn broker(text: &str) -> Result<(), String> {
+    let wrong = || {
+        Err(format!(
+            "brokers: {text:?}: give HOST or HOST:PORT, without a scheme; what is encrypted is said by tls"
+        ))
+    };
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_ipv6 = host.starts_with('[') && host.ends_with(']');
+    let is_host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty() || !(is_ipv6 || host.chars().all(is_host)) {
+        return wrong();
+    }
+    match port.map(str::parse::<u16>) {
+        None | Some(Ok(1..)) => Ok(()),
+        Some(_) => wrong(),
     }
 }
 
