@@ -6,10 +6,12 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use dbgov_agent::sink::SinkStatus;
 use dbgov_tests::process::{self, Place};
 use nix::sys::signal::Signal;
 
 use super::ledger::Entry;
+use super::stand::Stand;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -40,6 +42,12 @@ impl Receiver {
 
     pub(crate) fn grpc(dir: &Path) -> Result<Self> {
         Receiver::new("grpc_receiver.py", dir)
+    }
+
+    /// In front of a broker at `upstream`.
+    pub(crate) fn kafka_front(dir: &Path, upstream: u16) -> Result<Self> {
+        let receiver = Receiver::new("kafka_front.py", dir)?;
+        Ok(receiver.arg("--upstream", &upstream.to_string()))
     }
 
     fn new(script: &'static str, dir: &Path) -> Result<Self> {
@@ -101,6 +109,28 @@ impl Receiver {
         text.lines()
             .map(|line| entry(line).with_context(|| format!("{line:?}")))
             .collect()
+    }
+
+    /// Delivers everything while this receiver is stopped, comes back, is killed with records under way, and comes back.
+    /// Each time something else is wrong with it (`faults`).
+    pub(crate) fn through_outages(
+        &self,
+        stand: &Stand,
+        keys: &str,
+        faults: [&str; 3],
+    ) -> Result<SinkStatus> {
+        const AWAY: Duration = Duration::from_millis(500);
+        let first = self.start(faults[0])?;
+        stand.deliver(keys, || {
+            self.wait_for(30_000)?;
+            first.stop()?;
+            std::thread::sleep(AWAY);
+            let second = self.start(faults[1])?;
+            self.wait_for(60_000)?;
+            second.kill()?;
+            std::thread::sleep(AWAY);
+            self.start(faults[2])
+        })
     }
 
     /// Waits until about so many records have arrived.

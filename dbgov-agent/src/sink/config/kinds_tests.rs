@@ -230,7 +230,11 @@ fn files_and_values_are_looked_at_before_the_agent_starts() {
         ),
         (
             "type = \"kafka\"\nbrokers = [\"a:1\"]\ntopic = \"t\"\ntls = { ca = \"/no/such/ca\" }",
-            "/no/such/ca",
+            "tls.ca: cannot read /no/such/ca",
+        ),
+        (
+            "type = \"kafka\"\nbrokers = [\"a:1\"]\ntopic = \"t\"\ntls = { ca = \"/proc/self/maps\" }",
+            "tls.ca: /proc/self/maps has no certificate in PEM",
         ),
         (
             "type = \"kafka\"\nbrokers = [\"a:1\"]\ntopic = \"t\"\nproperties = { \"linger.ms\" = \"soon\" }",

@@ -189,6 +189,10 @@ fn broker(text: &str) -> Result<(), String> {
 impl KafkaConfig {
     /// What can be seen without a broker.
     pub fn check(&self) -> Result<(), String> {
+        if let Some(tls) = &self.tls {
+            // librdkafka reads these files with the first batch, not before.
+            tls.client().map_err(|error| error.to_string())?;
+        }
         let config = properties::client_config(self).map_err(|error| error.to_string())?;
         // librdkafka names the property that is wrong.
         let checked = config.create_native_config();
