@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use dbgov_tests::receivers::Receiver;
 
 use super::ledger::account;
-use super::python::Receiver;
 use super::stand::Stand;
 
 /// Each record is there once, also where the answer to a request was lost: the second time its id is known.

@@ -9,7 +9,6 @@ mod ledger;
 mod memory;
 mod nats;
 mod otlp;
-mod python;
 mod refusals;
 mod splunk;
 mod stand;

@@ -1,58 +1,14 @@
 //! Against nats-server with JetStream.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use async_nats::jetstream::{self, consumer};
-use dbgov_tests::receivers::{Daemon, program};
+use dbgov_tests::receivers::{NATS_STREAM as STREAM, NatsSite};
 use futures_util::StreamExt;
 
 use super::ledger::{Entry, account};
-use super::python::free_port;
 use super::stand::Stand;
-
-const STREAM: &str = "AUDIT";
-
-/// Where a server is and what it keeps, over its restarts.
-pub(crate) struct Site {
-    pub(crate) port: u16,
-    config: PathBuf,
-}
-
-impl Site {
-    /// `more`: of its configuration.
-    pub(crate) fn new(dir: &Path, more: &str) -> Result<Self> {
-        let port = free_port()?;
-        let config = dir.join("nats.conf");
-        let store = dir.join("jetstream");
-        std::fs::write(
-            &config,
-            format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?} }}\n{more}"),
-        )?;
-        Ok(Site { port, config })
-    }
-
-    pub(crate) fn start(&self) -> Result<Daemon> {
-        let mut server = Daemon::new(self.config.with_extension("log"));
-        server.start(&program("nats-server")?, |command| {
-            command.arg("--config").arg(&self.config);
-        })?;
-        dbgov_tests::wait_for("nats-server listens", Duration::from_secs(10), || {
-            ensure!(server.is_running(), "nats-server ended: {}", server.log());
-            let stream = std::net::TcpStream::connect(("127.0.0.1", self.port));
-            Ok(stream.ok().map(drop))
-        })?;
-        Ok(server)
-    }
-
-    pub(crate) fn keys(&self) -> String {
-        format!(
-            "type = \"nats\"\nservers = [\"nats://127.0.0.1:{}\"]\nstream = \"{STREAM}\"\ncreate_stream = {{}}",
-            self.port
-        )
-    }
-}
 
 fn block_on<F: Future>(future: F) -> Result<F::Output> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -122,7 +78,7 @@ fn entry(message: &jetstream::Message) -> Result<Entry> {
 #[test]
 fn a_server_that_goes_and_comes_back() -> Result<()> {
     let stand = Stand::new()?;
-    let place = Site::new(&stand.path(""), "")?;
+    let place = NatsSite::new(&stand.path(""), "")?;
     let mut server = place.start()?;
     let status = stand.deliver(&place.keys(), || {
         wait_for(place.port, 30_000)?;
@@ -146,7 +102,7 @@ fn a_server_that_goes_and_comes_back() -> Result<()> {
 #[test]
 fn a_stream_that_is_not_there_is_said() -> Result<()> {
     let stand = Stand::with_statements(&["SELECT 1"])?;
-    let place = Site::new(&stand.path(""), "")?;
+    let place = NatsSite::new(&stand.path(""), "")?;
     let _server = place.start()?;
     let keys = place
         .keys()
@@ -161,7 +117,7 @@ fn a_stream_that_is_not_there_is_said() -> Result<()> {
 #[test]
 fn a_wrong_token_is_said_without_it() -> Result<()> {
     let stand = Stand::with_statements(&["SELECT 1"])?;
-    let place = Site::new(&stand.path(""), "authorization { token: \"right\" }\n")?;
+    let place = NatsSite::new(&stand.path(""), "authorization { token: \"right\" }\n")?;
     let _server = place.start()?;
     let keys = format!("{}\ntoken = \"wr0ng-t0ken\"", place.keys());
     let status = stand.until(&keys, "the status says why", |s| s.last_error.is_some())?;

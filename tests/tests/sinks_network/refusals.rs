@@ -3,10 +3,8 @@
 
 use anyhow::Result;
 use dbgov_agent::sink::SinkStatus;
-use dbgov_tests::receivers::{Certificates, Identity};
+use dbgov_tests::receivers::{Certificates, Identity, NatsSite, Receiver};
 
-use super::nats::Site;
-use super::python::Receiver;
 use super::stand::Stand;
 
 /// What certificates are for.
@@ -132,7 +130,7 @@ fn nats_under_tls() -> Result<()> {
         "tls {{ cert_file: {:?}, key_file: {:?} }}\n",
         server.certificate, server.key
     );
-    let site = Site::new(&stand.path(""), &tls)?;
+    let site = NatsSite::new(&stand.path(""), &tls)?;
     let _server = site.start()?;
     let plain = site.keys().replace("127.0.0.1", HOST);
     let keys = |ca: &Certificates| format!("{plain}\ntls = {{ ca = {:?} }}", ca.ca());

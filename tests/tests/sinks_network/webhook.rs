@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use dbgov_tests::receivers::Receiver;
 
 use super::ledger::account;
-use super::python::Receiver;
 use super::stand::Stand;
 
 /// Stopped, killed, failing, resetting, hanging; each request is signed.

@@ -6,39 +6,42 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use dbgov_tests::process::{self, Place};
 use nix::sys::signal::Signal;
 
-use super::ledger::Entry;
+use crate::postgres::free_port;
+use crate::process::{self, Place};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A record, as the receiver knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub seq: u64,
+    pub id: String,
+    pub session: String,
+}
+
 #[derive(Debug, Clone)]
-pub(crate) struct Receiver {
+pub struct Receiver {
     script: &'static str,
-    pub(crate) port: u16,
-    pub(crate) log: PathBuf,
+    pub port: u16,
+    pub log: PathBuf,
     args: Vec<String>,
 }
 
 /// A receiver that runs; dropped, it is killed.
-pub(crate) struct Running {
+#[derive(Debug)]
+pub struct Running {
     child: Child,
 }
 
-/// A port nobody listens on now.
-pub(crate) fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    Ok(listener.local_addr()?.port())
-}
-
 impl Receiver {
-    pub(crate) fn http(kind: &str, dir: &Path) -> Result<Self> {
+    pub fn http(kind: &str, dir: &Path) -> Result<Self> {
         let receiver = Receiver::new("http_receiver.py", dir)?;
         Ok(receiver.arg("--kind", kind))
     }
 
-    pub(crate) fn grpc(dir: &Path) -> Result<Self> {
+    pub fn grpc(dir: &Path) -> Result<Self> {
         Receiver::new("grpc_receiver.py", dir)
     }
 
@@ -53,22 +56,20 @@ impl Receiver {
         })
     }
 
-    pub(crate) fn arg(mut self, name: &str, value: &str) -> Self {
+    pub fn arg(mut self, name: &str, value: &str) -> Self {
         self.args.extend([name.to_owned(), value.to_owned()]);
         self
     }
 
     /// What goes wrong, by the number of the request since this start.
-    pub(crate) fn start(&self, faults: &str) -> Result<Running> {
-        let python = dbgov_tests::receivers::python();
+    pub fn start(&self, faults: &str) -> Result<Running> {
+        let python = crate::receivers::python();
         ensure!(
             python.exists(),
             "{} is not there; run: cargo xtask setup --only receivers",
             python.display()
         );
-        let script = dbgov_tests::workspace()
-            .join("tests/receivers")
-            .join(self.script);
+        let script = crate::workspace().join("tests/receivers").join(self.script);
         let mut command = Place::default().command(python);
         command
             .arg("-B")
@@ -88,7 +89,7 @@ impl Receiver {
         Ok(running)
     }
 
-    pub(crate) fn arrived(&self) -> Result<Vec<Entry>> {
+    pub fn arrived(&self) -> Result<Vec<Entry>> {
         let text = std::fs::read_to_string(&self.log)?;
         let entry = |line: &str| {
             let mut words = line.split(' ');
@@ -104,10 +105,10 @@ impl Receiver {
     }
 
     /// Waits until about so many records have arrived.
-    pub(crate) fn wait_for(&self, records: u64) -> Result<()> {
+    pub fn wait_for(&self, records: u64) -> Result<()> {
         // A line: up to 6 digits, 64 of a hash, a session, two blanks and a newline.
         const LINE_BYTES_MIN: u64 = 80;
-        dbgov_tests::wait_for("records arrive", Duration::from_secs(120), || {
+        crate::wait_for("records arrive", Duration::from_secs(120), || {
             let bytes = std::fs::metadata(&self.log)?.len();
             Ok((bytes >= records * LINE_BYTES_MIN).then_some(()))
         })
@@ -115,13 +116,13 @@ impl Receiver {
 }
 
 impl Running {
-    pub(crate) fn stop(mut self) -> Result<()> {
+    pub fn stop(mut self) -> Result<()> {
         process::stop(&mut self.child, &[(Signal::SIGTERM, PATIENCE)])?;
         Ok(())
     }
 
     /// kill -9
-    pub(crate) fn kill(mut self) -> Result<()> {
+    pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
