@@ -37,7 +37,9 @@ const MISTAKES: &[&str] = &[
     "type = \"kafka\"\nbrokers = [\"k.example:9093\"]\ntopic = \"t\"\nproperties = { \"sasl.password\" = \"{}\" }",
     "type = \"kafka\"\nbrokers = [\"user:{}@k.example:9093 \"]\ntopic = \"t\"",
     "type = \"otlp\"\nurl = \"http://user:{}@h.example:4317\"",
-    "type = \"otlp\"\nurl = \"http://h.example:4317\"\nprotocol = \"{}\"\ntoken = \"{}\"",
+    "type = \"nats\"\nservers = \"nats://user:{}@nats.example:4222\"",
+    "type = \"kafka\"\nbrokers = [\"k.example:9093\"]\ntopic = \"t\"\nproperties = \"sasl.password={}\"",
+    "type = \"otlp\"\nurl = [\"http://user:{}@h.example:4317\"]",
     "type = \"no-such-kind\"\ntoken = \"{}\"",
     "token = \"{}\"",
 ];

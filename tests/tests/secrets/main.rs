@@ -34,7 +34,8 @@ fn nowhere_is_a_secret_of_a_statement() -> Result<()> {
     let agent = Agent::start(config(&server))?;
     run_all(&server)?;
     run_by_clients(&server)?;
-    server.admin("SELECT 'the last one'")?;
+    let mut client = postgres::Client::connect(&server.dsn(), postgres::NoTls)?;
+    client.batch_execute("SELECT 'the last one'")?;
     agent.wait_for_record("the last statement", PATIENCE, |record| {
         record["statement"]["text"] == "SELECT 'the last one'"
     })?;

@@ -48,6 +48,17 @@ pub(crate) fn may_show_secret(line: &str) -> bool {
     SECRET_WORDS.iter().any(|word| line.contains(word))
 }
 
+/// serde repeats a text where something else is expected: `invalid type: string "…", expected a map`.
+fn without_value(what: String) -> String {
+    let repeats = ["invalid type: ", "invalid value: ", "invalid length "];
+    match what.rsplit_once(", expected ") {
+        Some((before, expected)) if repeats.iter().any(|words| before.starts_with(words)) => {
+            format!("that is of the wrong type, expected {expected}")
+        }
+        _ => what,
+    }
+}
+
 type Entry = (Spanned<String>, Spanned<Value>);
 
 /// A table, key by key.
@@ -112,6 +123,9 @@ impl Section {
                 let mut what = error.message().to_owned();
                 if what.starts_with("unknown field") && !also.is_empty() {
                     what = format!("{what}, or of every sink: {}", also.join(", "));
+                }
+                if reading.secret {
+                    what = without_value(what);
                 }
                 Mistake {
                     span: reading.at,
