@@ -20,6 +20,7 @@ const SECRET_WORDS: &[&str] = &[
     // A user and a password before the host, a webhook's path.
     "url",
     "servers",
+    "brokers",
     "proxy",
 ];
 

@@ -233,5 +233,11 @@ mod tests {
         };
         assert_eq!(each.refused.len(), 3);
         assert!(each.refused[0].1.contains("too old"));
+        let mut scrub = Scrub::default();
+        scrub.hide("hunter2");
+        let Answer::Each(each) = succeeded(partial(1, "not for hunter2"), 1, &scrub) else {
+            panic!("taken");
+        };
+        assert!(each.refused[0].1.ends_with("not for [removed]"));
     }
 }
