@@ -128,10 +128,12 @@ impl Section {
                 if reading.secret {
                     what = without_value(what);
                 }
+                // A misspelt `token` has no word in it that tells.
+                let is_misspelt = what.starts_with("unknown field");
                 Mistake {
                     span: reading.at,
                     what,
-                    secret: reading.secret,
+                    secret: reading.secret || is_misspelt,
                 }
             },
         )
