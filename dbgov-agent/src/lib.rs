@@ -27,6 +27,7 @@ pub mod config;
 pub mod control;
 pub mod gate;
 pub mod glob;
+mod heap;
 pub mod identity;
 pub mod judge;
 pub mod pipeline;

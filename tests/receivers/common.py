@@ -13,6 +13,8 @@ def arguments():
     parser.add_argument("--keep", help="a file for all that arrives, uncompressed")
     parser.add_argument("--kind", default="")
     parser.add_argument("--token", default="")
+    parser.add_argument("--user", default="")
+    parser.add_argument("--upstream", type=int, help="the port of who is behind this one")
     parser.add_argument("--certificate")
     parser.add_argument("--key")
     parser.add_argument("--client-ca", help="clients have to show a certificate of this authority")

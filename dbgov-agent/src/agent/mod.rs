@@ -44,6 +44,7 @@ use crate::capture::{cgroup, cgroupns, discover};
 use crate::clock::{Clock, boot_ns, unix_ns};
 use crate::config::{Config, PolicyMode, hostname};
 use crate::control::{Control, ControlError, Queue};
+use crate::heap;
 use crate::identity::pods::{self, FIRST_LIST_TIMEOUT, Pods};
 use crate::judge::Rulebook;
 use crate::pipeline::{Governed, Pipeline};
@@ -102,6 +103,7 @@ pub fn run(config: &Config, display: Display) -> Result<(), AgentError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(AgentError::NotRoot);
     }
+    heap::return_large_allocations();
     // Signals first: one that comes while the hooks are being attached must still drain and end in order.
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| AgentError::Os("catch signals", e))?;

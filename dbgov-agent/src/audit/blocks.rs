@@ -17,7 +17,7 @@ use super::segment;
 /// Of a plain segment, content of one block: as of the frames of a compressed one.
 const BLOCK_BYTES: usize = 1 << 20;
 /// Read and decompressed at a time.
-const READ_BYTES: usize = 256 * 1024;
+const READ_BYTES: usize = 128 * 1024;
 /// Content of one frame: the longest line and what is before it. Beyond, it is none of ours.
 const CONTENT_BYTES_MAX: usize = LINE_BYTES_MAX as usize + BLOCK_BYTES;
 /// zstd's window, as a power of two: as in `lines`.
@@ -115,6 +115,8 @@ impl Blocks {
     /// As [`read_stretch`](Self::read_stretch), of a frame.
     fn read_frame(&mut self, offset: u64, content: &mut Vec<u8>) -> io::Result<u64> {
         content.clear();
+        // Of most frames all: growing would double it.
+        content.reserve_exact(BLOCK_BYTES + 2 * READ_BYTES);
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
         let mut at = offset;

@@ -14,7 +14,7 @@ use super::segment;
 
 /// Bytes read at a time.
 pub(super) const READ_BYTES: usize = 256 * 1024;
-/// zstd's window, as a power of two: 8 MiB, four times what we compress with. A frame that wants more is refused.
+/// zstd's window, as a power of two: 8 MiB, many times what we compress with. A frame that wants more is refused.
 const WINDOW_LOG_MAX: u32 = 23;
 
 /// What keeps a segment from being read on.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 pub use self::filter::{Filter, Traits};
 pub use self::secret::{Secret, SecretError};
@@ -15,6 +16,7 @@ pub(crate) use self::section::{Mistake, Section, may_show_secret};
 use super::Format;
 use super::elastic::ElasticConfig;
 use super::file::FileConfig;
+use super::http::config as http;
 use super::kafka::KafkaConfig;
 use super::nats::NatsConfig;
 use super::otlp::OtlpConfig;
@@ -209,7 +211,7 @@ fn sink(section: Section, directory: &Path) -> Result<SinkConfig, Mistake> {
     let (common, own) = section.split(COMMON_KEYS);
     let places = common.places();
     let common: Common = common
-        .read(&[])
+        .read("")
         .map_err(|mistake| match mistake.what.as_str() {
             "missing field `type`" => Mistake {
                 what: format!("{}: {TYPES}", mistake.what),
@@ -258,21 +260,14 @@ fn sink(section: Section, directory: &Path) -> Result<SinkConfig, Mistake> {
         TIMEOUT_MS_MAX,
         30_000,
     )?);
-    let mut kind = match common.kind {
-        KindName::Elasticsearch => SinkKind::Elasticsearch(own.read(COMMON_KEYS)?),
-        KindName::File => SinkKind::File(own.read(COMMON_KEYS)?),
-        KindName::Kafka => SinkKind::Kafka(own.read(COMMON_KEYS)?),
-        KindName::Nats => SinkKind::Nats(own.read(COMMON_KEYS)?),
-        KindName::Otlp => SinkKind::Otlp(own.read(COMMON_KEYS)?),
-        KindName::Splunk => SinkKind::Splunk(own.read(COMMON_KEYS)?),
-        KindName::Stdout => SinkKind::Stdout(own.read(COMMON_KEYS)?),
-        KindName::Syslog => SinkKind::Syslog(own.read(COMMON_KEYS)?),
-        KindName::Webhook => SinkKind::Webhook(own.read(COMMON_KEYS)?),
-    };
+    let mut kind = SinkKind::read(common.kind, own)?;
     kind.for_each_path(&mut |path| *path = directory.join(&*path));
+    let format = common.format.unwrap_or(kind.default_format());
+    kind.takes(format)
+        .map_err(|what| Mistake::new(places.of("format"), what.to_owned()))?;
     Ok(SinkConfig {
         name: common.name,
-        format: common.format.unwrap_or(kind.default_format()),
+        format,
         kind,
         start: common.start,
         filter: common.filter,
@@ -281,7 +276,37 @@ fn sink(section: Section, directory: &Path) -> Result<SinkConfig, Mistake> {
     })
 }
 
+/// One over HTTP: the keys that those have in common, and its own.
+fn over_http<Own: DeserializeOwned, T>(
+    section: Section,
+    also: &str,
+    make: impl FnOnce(http::Keys, Own) -> Result<T, String>,
+) -> Result<T, Mistake> {
+    let whole = section.mistake(String::new());
+    let (shared, own) = section.split(http::KEYS);
+    let over_http = http::KEYS.join(", ");
+    let own = own.read(&format!(", or of every sink over HTTP: {over_http}{also}"))?;
+    make(shared.read("")?, own).map_err(|what| Mistake { what, ..whole })
+}
+
 impl SinkKind {
+    fn read(name: KindName, own: Section) -> Result<Self, Mistake> {
+        let also = format!(", or of every sink: {}", COMMON_KEYS.join(", "));
+        Ok(match name {
+            KindName::Elasticsearch => {
+                SinkKind::Elasticsearch(over_http(own, &also, ElasticConfig::new)?)
+            }
+            KindName::File => SinkKind::File(own.read(&also)?),
+            KindName::Kafka => SinkKind::Kafka(own.read(&also)?),
+            KindName::Nats => SinkKind::Nats(own.read(&also)?),
+            KindName::Otlp => SinkKind::Otlp(over_http(own, &also, OtlpConfig::new)?),
+            KindName::Splunk => SinkKind::Splunk(over_http(own, &also, SplunkConfig::new)?),
+            KindName::Stdout => SinkKind::Stdout(own.read(&also)?),
+            KindName::Syslog => SinkKind::Syslog(own.read(&also)?),
+            KindName::Webhook => SinkKind::Webhook(over_http(own, &also, WebhookConfig::new)?),
+        })
+    }
+
     /// As `type` has it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -309,6 +334,19 @@ impl SinkKind {
             | SinkKind::Stdout(_)
             | SinkKind::Syslog(_)
             | SinkKind::Webhook(_) => Format::Native,
+        }
+    }
+
+    /// What a receiver can do with a format.
+    fn takes(&self, format: Format) -> Result<(), &'static str> {
+        match self {
+            SinkKind::Elasticsearch(_) if !format.is_json() => {
+                Err("format: Elasticsearch takes only those that are JSON: ecs, ocsf and native")
+            }
+            SinkKind::Webhook(config) if !config.takes(format) => Err(
+                "format: framing = \"array\" needs one that is JSON: native, ocsf or ecs; or write framing = \"lines\"",
+            ),
+            _ => Ok(()),
         }
     }
 

@@ -40,7 +40,7 @@ pub enum SinkError {
 pub fn check(sinks: &[SinkConfig]) -> Result<(), SinkError> {
     for sink in sinks {
         let checked = match &sink.kind {
-            SinkKind::Elasticsearch(config) => config.check(sink.format),
+            SinkKind::Elasticsearch(config) => config.check(),
             SinkKind::File(config) => config.check(),
             SinkKind::Kafka(config) => config.check(),
             SinkKind::Nats(config) => config.check(),
@@ -48,7 +48,7 @@ pub fn check(sinks: &[SinkConfig]) -> Result<(), SinkError> {
             SinkKind::Splunk(config) => config.check(),
             SinkKind::Stdout(_) => Ok(()),
             SinkKind::Syslog(config) => config.check(),
-            SinkKind::Webhook(config) => config.check(sink.format),
+            SinkKind::Webhook(config) => config.check(),
         };
         checked.map_err(|what| SinkError::Config {
             name: sink.name.as_str().to_owned(),

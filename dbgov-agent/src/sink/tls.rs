@@ -13,7 +13,7 @@ const PEM_BYTES_MAX: u64 = 4 << 20;
 
 /// `tls = { ca = "ca.pem", certificate = "client.pem", key = "client.key", server_name = "siem.example" }`
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(try_from = "Written")]
 pub struct TlsConfig {
     /// Only what these sign is trusted; without, what the system trusts.
     pub ca: Option<PathBuf>,
@@ -23,6 +23,38 @@ pub struct TlsConfig {
     pub key: Option<PathBuf>,
     /// What the receiver's certificate has to be for, where that is not the host of the address.
     pub server_name: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    ca: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    server_name: Option<String>,
+}
+
+impl TryFrom<Written> for TlsConfig {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let missing = match (&written.certificate, &written.key) {
+            (Some(_), None) => Some("key"),
+            (None, Some(_)) => Some("certificate"),
+            (None, None) | (Some(_), Some(_)) => None,
+        };
+        if let Some(missing) = missing {
+            return Err(format!(
+                "tls.{missing} is missing: a client certificate needs its key, and the other way round"
+            ));
+        }
+        Ok(TlsConfig {
+            ca: written.ca,
+            certificate: written.certificate,
+            key: written.key,
+            server_name: written.server_name,
+        })
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +71,6 @@ pub enum TlsError {
         path: PathBuf,
         expected: &'static str,
     },
-    #[error(
-        "tls.{missing} is missing: a client certificate needs its key, and the other way round"
-    )]
-    Half { missing: &'static str },
     #[error("tls.certificate and tls.key: {0}")]
     Identity(rustls::Error),
     #[error("tls.ca: {0}")]
@@ -111,23 +139,17 @@ impl TlsConfig {
     fn identity(
         &self,
     ) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, TlsError> {
-        match (&self.certificate, &self.key) {
-            (None, None) => Ok(None),
-            (Some(_), None) => Err(TlsError::Half { missing: "key" }),
-            (None, Some(_)) => Err(TlsError::Half {
-                missing: "certificate",
-            }),
-            (Some(certificate), Some(key)) => {
-                let chain = certificates("certificate", certificate)?;
-                let pem = read("key", key)?;
-                let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::Pem {
-                    key: "key",
-                    path: key.clone(),
-                    expected: "private key",
-                })?;
-                Ok(Some((chain, key)))
-            }
-        }
+        let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else {
+            return Ok(None);
+        };
+        let chain = certificates("certificate", certificate)?;
+        let pem = read("key", key)?;
+        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::Pem {
+            key: "key",
+            path: key.clone(),
+            expected: "private key",
+        })?;
+        Ok(Some((chain, key)))
     }
 }
 

@@ -14,6 +14,8 @@ pub const NATS_STREAM: &str = "AUDIT";
 /// Where a server is and what it keeps, over its restarts.
 #[derive(Debug)]
 pub struct NatsSite {
+    /// How the sink calls it.
+    pub host: &'static str,
     pub port: u16,
     config: PathBuf,
 }
@@ -22,13 +24,18 @@ impl NatsSite {
     /// `more`: of its configuration.
     pub fn new(dir: &Path, more: &str) -> Result<Self> {
         let port = free_port()?;
+        std::fs::create_dir_all(dir)?;
         let config = dir.join("nats.conf");
         let store = dir.join("jetstream");
         std::fs::write(
             &config,
             format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?} }}\n{more}"),
         )?;
-        Ok(NatsSite { port, config })
+        Ok(NatsSite {
+            host: "127.0.0.1",
+            port,
+            config,
+        })
     }
 
     pub fn start(&self) -> Result<Daemon> {
@@ -46,8 +53,8 @@ impl NatsSite {
 
     pub fn keys(&self) -> String {
         format!(
-            "type = \"nats\"\nservers = [\"nats://127.0.0.1:{}\"]\nstream = \"{NATS_STREAM}\"\ncreate_stream = {{}}",
-            self.port
+            "type = \"nats\"\nservers = [\"nats://{}:{}\"]\nstream = \"{NATS_STREAM}\"\ncreate_stream = {{}}",
+            self.host, self.port
         )
     }
 }

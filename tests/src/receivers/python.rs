@@ -45,6 +45,12 @@ impl Receiver {
         Receiver::new("grpc_receiver.py", dir)
     }
 
+    /// In front of a broker at `upstream`.
+    pub fn kafka_front(dir: &Path, upstream: u16) -> Result<Self> {
+        let receiver = Receiver::new("kafka_front.py", dir)?;
+        Ok(receiver.arg("--upstream", &upstream.to_string()))
+    }
+
     fn new(script: &'static str, dir: &Path) -> Result<Self> {
         let log = dir.join("received.log");
         std::fs::write(&log, "")?;

@@ -1,9 +1,7 @@
-use std::time::Duration;
-
 use anyhow::Result;
-use dbgov_tests::receivers::Receiver;
 
 use super::ledger::account;
+use super::python::{Outages, Receiver};
 use super::stand::Stand;
 
 /// Each record is there once, also where the answer to a request was lost: the second time its id is known.
@@ -16,20 +14,13 @@ fn each_record_is_created_once() -> Result<()> {
          index = \"dbgov-%Y.%m\"\nformat = \"native\"\ntimeout_ms = 1000",
         receiver.port
     );
-    let first = receiver.start(
+    let faults = [
         r#"{"2": {"status": 503}, "4": {"take_and_reset": true}, "6": {"busy_each": 7}, "8": {"hang": 30},
             "10": {"status": 429, "headers": {"Retry-After": "1"}}, "12": {"status": 413}}"#,
-    )?;
-    let status = stand.deliver(&keys, || {
-        receiver.wait_for(30_000)?;
-        first.stop()?;
-        std::thread::sleep(Duration::from_millis(500));
-        let second = receiver.start(r#"{"3": {"take_and_reset": true}}"#)?;
-        receiver.wait_for(60_000)?;
-        second.kill()?;
-        std::thread::sleep(Duration::from_millis(500));
-        receiver.start(r#"{"5": {"busy_each": 2}}"#)
-    })?;
+        r#"{"3": {"take_and_reset": true}}"#,
+        r#"{"5": {"busy_each": 2}}"#,
+    ];
+    let status = receiver.through_outages(&stand, &keys, faults)?;
     let mut arrived = receiver.arrived()?;
     // A record that was busy alone comes behind others of its session: an index orders by number.
     arrived.sort_by_key(|entry| entry.seq);

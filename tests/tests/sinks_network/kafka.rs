@@ -16,15 +16,19 @@ use rdkafka::producer::DefaultProducerContext;
 use super::ledger::{Entry, account};
 use super::stand::Stand;
 
-const TOPIC: &str = "audit";
+pub(crate) const TOPIC: &str = "audit";
 const BROKERS: i32 = 3;
 const PARTITIONS: i32 = 6;
 
-type Cluster = MockCluster<'static, DefaultProducerContext>;
+pub(crate) type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 fn cluster() -> Result<Cluster> {
-    let cluster = MockCluster::new(BROKERS)?;
-    cluster.create_topic(TOPIC, PARTITIONS, BROKERS)?;
+    cluster_of(BROKERS)
+}
+
+pub(crate) fn cluster_of(brokers: i32) -> Result<Cluster> {
+    let cluster = MockCluster::new(brokers)?;
+    cluster.create_topic(TOPIC, PARTITIONS, brokers)?;
     Ok(cluster)
 }
 
@@ -40,14 +44,14 @@ fn keys(cluster: &Cluster) -> String {
 }
 
 /// Reads the topic all the time: the mock keeps only the newest 5 MB of a partition.
-struct Reading {
+pub(crate) struct Reading {
     count: Arc<AtomicU64>,
     ends: Arc<AtomicBool>,
     thread: JoinHandle<Result<Vec<Entry>>>,
 }
 
 impl Reading {
-    fn start(cluster: &Cluster) -> Result<Self> {
+    pub(crate) fn start(cluster: &Cluster) -> Result<Self> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", cluster.bootstrap_servers())
             .set("group.id", "reader")
@@ -85,13 +89,13 @@ impl Reading {
         })
     }
 
-    fn wait_for(&self, records: u64) -> Result<()> {
+    pub(crate) fn wait_for(&self, records: u64) -> Result<()> {
         dbgov_tests::wait_for("records arrive", Duration::from_secs(60), || {
             Ok((self.count.load(Ordering::Relaxed) >= records).then_some(()))
         })
     }
 
-    fn end(self) -> Result<Vec<Entry>> {
+    pub(crate) fn end(self) -> Result<Vec<Entry>> {
         self.ends.store(true, Ordering::Relaxed);
         self.thread.join().ok().context("the reader panicked")?
     }

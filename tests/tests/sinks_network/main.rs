@@ -5,10 +5,14 @@
 
 mod elastic;
 mod kafka;
+mod kafka_secured;
 mod ledger;
 mod memory;
 mod nats;
+mod nats_secured;
 mod otlp;
+mod proxy;
+mod python;
 mod refusals;
 mod splunk;
 mod stand;

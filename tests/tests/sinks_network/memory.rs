@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result};
 
+use super::nats::Site;
+use super::python::Receiver;
 use super::stand::Stand;
-use dbgov_tests::receivers::{NatsSite, Receiver};
 
 /// For one sink with its clients, threads and a small batch: far below what the agent may use at all. Debug builds
 /// take more than what is shipped.
@@ -51,7 +52,7 @@ fn each_kind_costs_little() -> Result<()> {
             },
         )?;
     }
-    let site = NatsSite::new(&stand.path(""), "")?;
+    let site = Site::new(&stand.path(""), "")?;
     let _server = site.start()?;
     costs_little(&stand, "nats", &site.keys())
 }

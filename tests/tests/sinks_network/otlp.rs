@@ -1,9 +1,7 @@
-use std::time::Duration;
-
 use anyhow::Result;
-use dbgov_tests::receivers::Receiver;
 
 use super::ledger::account;
+use super::python::{Outages, Receiver};
 use super::stand::Stand;
 
 /// The collector is stopped and killed, says that it is not there, throttles, takes no long requests.
@@ -15,20 +13,13 @@ fn over_grpc() -> Result<()> {
         "type = \"otlp\"\nurl = \"http://127.0.0.1:{}\"\ntoken = \"s3cr3t-token\"\ntimeout_ms = 5000",
         receiver.port
     );
-    let first = receiver.start(
+    let faults = [
         r#"{"2": {"code": "UNAVAILABLE"}, "4": {"code": "RESOURCE_EXHAUSTED", "retry_ms": 700},
             "6": {"records_max": 400}, "10": {"code": "ABORTED"}}"#,
-    )?;
-    let status = stand.deliver(&keys, || {
-        receiver.wait_for(30_000)?;
-        first.stop()?;
-        std::thread::sleep(Duration::from_millis(500));
-        let second = receiver.start("{}")?;
-        receiver.wait_for(60_000)?;
-        second.kill()?;
-        std::thread::sleep(Duration::from_millis(500));
-        receiver.start("{}")
-    })?;
+        "{}",
+        "{}",
+    ];
+    let status = receiver.through_outages(&stand, &keys, faults)?;
     account(stand.expected(), &receiver.arrived()?).settle("otlp over gRPC");
     assert!(status.retries >= 4, "{status:?}");
     assert_eq!(status.refused, 0, "{status:?}");
@@ -43,19 +34,12 @@ fn over_http() -> Result<()> {
         "type = \"otlp\"\nprotocol = \"http\"\nbody = \"structured\"\nurl = \"http://127.0.0.1:{}\"\ntimeout_ms = 5000",
         receiver.port
     );
-    let first = receiver.start(
+    let faults = [
         r#"{"2": {"status": 503, "headers": {"Retry-After": "1"}}, "4": {"reset": true}, "6": {"status": 413}}"#,
-    )?;
-    let status = stand.deliver(&keys, || {
-        receiver.wait_for(30_000)?;
-        first.stop()?;
-        std::thread::sleep(Duration::from_millis(500));
-        let second = receiver.start("{}")?;
-        receiver.wait_for(60_000)?;
-        second.kill()?;
-        std::thread::sleep(Duration::from_millis(500));
-        receiver.start("{}")
-    })?;
+        "{}",
+        "{}",
+    ];
+    let status = receiver.through_outages(&stand, &keys, faults)?;
     account(stand.expected(), &receiver.arrived()?).settle("otlp over HTTP");
     assert!(status.retries >= 3, "{status:?}");
     assert_eq!(status.refused, 0, "{status:?}");

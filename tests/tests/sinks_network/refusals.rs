@@ -3,12 +3,13 @@
 
 use anyhow::Result;
 use dbgov_agent::sink::SinkStatus;
-use dbgov_tests::receivers::{Certificates, Identity, NatsSite, Receiver};
+use dbgov_tests::receivers::{Certificates, Identity};
 
+use super::python::Receiver;
 use super::stand::Stand;
 
 /// What certificates are for.
-const HOST: &str = "localhost";
+pub(crate) const HOST: &str = "localhost";
 
 /// A kind of receiver under TLS: its own start, and the sink's keys but for `tls`.
 struct Kind {
@@ -48,7 +49,7 @@ fn kinds(stand: &Stand, server: &Identity) -> Result<Vec<Kind>> {
     Ok(kinds)
 }
 
-fn fails_saying(stand: &Stand, keys: &str, words: &str) -> Result<SinkStatus> {
+pub(crate) fn fails_saying(stand: &Stand, keys: &str, words: &str) -> Result<SinkStatus> {
     let status = stand.until(keys, &format!("{words:?} in the status"), |status| {
         let said = status.last_error.as_deref();
         said.is_some_and(|said| said.contains(words))
@@ -118,26 +119,6 @@ fn a_receiver_that_wants_a_certificate_of_ours() -> Result<()> {
         assert_eq!(kind.receiver.arrived()?.len(), 1, "{}", kind.name);
         stand.forget()?;
     }
-    Ok(())
-}
-
-#[test]
-fn nats_under_tls() -> Result<()> {
-    let stand = Stand::with_statements(&["SELECT 1"])?;
-    let (right, other) = (Certificates::new()?, Certificates::new()?);
-    let server = right.issue(HOST)?;
-    let tls = format!(
-        "tls {{ cert_file: {:?}, key_file: {:?} }}\n",
-        server.certificate, server.key
-    );
-    let site = NatsSite::new(&stand.path(""), &tls)?;
-    let _server = site.start()?;
-    let plain = site.keys().replace("127.0.0.1", HOST);
-    let keys = |ca: &Certificates| format!("{plain}\ntls = {{ ca = {:?} }}", ca.ca());
-    fails_saying(&stand, &keys(&other), "invalid peer certificate")?;
-    let renamed = keys(&right).replace(HOST, "127.0.0.1");
-    fails_saying(&stand, &renamed, "not valid for name")?;
-    stand.deliver(&keys(&right), || Ok(()))?;
     Ok(())
 }
 

@@ -1,9 +1,7 @@
-use std::time::Duration;
-
 use anyhow::Result;
-use dbgov_tests::receivers::Receiver;
 
 use super::ledger::account;
+use super::python::{Outages, Receiver};
 use super::stand::Stand;
 
 /// The collector is stopped and killed with events in its memory; it fails, hangs, resets, throttles; it loses events it
@@ -19,21 +17,14 @@ fn acknowledged_events_are_all_there() -> Result<()> {
          acknowledge_timeout_ms = 2000\nbatch_records_max = 2000",
         receiver.port
     );
-    let first = receiver.start(
+    let faults = [
         r#"{"2": {"status": 500}, "4": {"reset": true}, "6": {"hang": 30},
             "8": {"status": 429, "headers": {"Retry-After": "1"}}, "9": {"lose": true},
             "11": {"keep_and_forget": true}, "12": {"take_and_reset": true}}"#,
-    )?;
-    let status = stand.deliver(&keys, || {
-        receiver.wait_for(30_000)?;
-        first.stop()?;
-        std::thread::sleep(Duration::from_millis(500));
-        let second = receiver.start("{}")?;
-        receiver.wait_for(60_000)?;
-        second.kill()?;
-        std::thread::sleep(Duration::from_millis(500));
-        receiver.start(r#"{"2": {"status": 413}, "6": {"status": 503}}"#)
-    })?;
+        "{}",
+        r#"{"2": {"status": 413}, "6": {"status": 503}}"#,
+    ];
+    let status = receiver.through_outages(&stand, &keys, faults)?;
     let account = account(stand.expected(), &receiver.arrived()?);
     account.settle("splunk");
     assert!(account.duplicates >= 500, "forgotten batches come twice");

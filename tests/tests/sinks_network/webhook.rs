@@ -1,9 +1,7 @@
-use std::time::Duration;
-
 use anyhow::Result;
-use dbgov_tests::receivers::Receiver;
 
 use super::ledger::account;
+use super::python::{Outages, Receiver};
 use super::stand::Stand;
 
 /// Stopped, killed, failing, resetting, hanging; each request is signed.
@@ -16,20 +14,13 @@ fn lines_arrive_signed() -> Result<()> {
          timeout_ms = 1000",
         receiver.port
     );
-    let first = receiver.start(
+    let faults = [
         r#"{"2": {"status": 502}, "3": {"reset": true}, "5": {"hang": 30}, "7": {"take_and_reset": true},
             "9": {"status": 413}, "12": {"status": 429, "headers": {"Retry-After": "1"}}}"#,
-    )?;
-    let status = stand.deliver(&keys, || {
-        receiver.wait_for(30_000)?;
-        first.stop()?;
-        std::thread::sleep(Duration::from_millis(500));
-        let second = receiver.start("{}")?;
-        receiver.wait_for(60_000)?;
-        second.kill()?;
-        std::thread::sleep(Duration::from_millis(500));
-        receiver.start("{}")
-    })?;
+        "{}",
+        "{}",
+    ];
+    let status = receiver.through_outages(&stand, &keys, faults)?;
     let account = account(stand.expected(), &receiver.arrived()?);
     account.settle("webhook");
     assert!(

@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "rsyslog",
     "rsyslog-gnutls",
     "syslog-ng-core",
+    "tinyproxy-bin",
 ];
 
 /// The official protocol package, and what serves it.

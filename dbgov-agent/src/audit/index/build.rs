@@ -67,6 +67,7 @@ pub(super) fn build_within(
         }
         start = Instant::now();
     }
+    drop((blocks, content, collector));
     let index = dir.join(file::name(segment));
     writer
         .finish(&index, sign)

@@ -116,12 +116,9 @@ impl Writer {
     }
 
     pub(super) fn finish(self, path: &Path, sign: impl Fn(&[u8]) -> String) -> io::Result<()> {
-        let mut content = serde_json::to_vec(&self.header)?;
-        content.push(b'\n');
-        content.extend_from_slice(&self.filters);
-        let seal = sign(&message(&content));
-        content.extend_from_slice(seal.as_bytes());
-        content.push(b'\n');
+        let mut header = serde_json::to_vec(&self.header)?;
+        header.push(b'\n');
+        let seal = sign(&message(&[&header, &self.filters]));
         let temporary = path.with_extension("idx.tmp");
         // Left by a build that was cut short.
         let _ = fs::remove_file(&temporary);
@@ -131,15 +128,22 @@ impl Writer {
             .create_new(true)
             .mode(MODE)
             .open(&temporary)?;
-        file.write_all(&content)?;
+        for part in [&header, &self.filters, seal.as_bytes(), b"\n"] {
+            file.write_all(part)?;
+        }
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     }
 }
 
-fn message(content: &[u8]) -> Vec<u8> {
-    format!("{DOMAIN}{}", hex::encode(Sha256::digest(content))).into_bytes()
+/// What is signed: a content in parts.
+fn message(content: &[&[u8]]) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    for part in content {
+        hash.update(part);
+    }
+    format!("{DOMAIN}{}", hex::encode(hash.finalize())).into_bytes()
 }
 
 /// Why an index is not used.
@@ -245,7 +249,7 @@ fn is_signed(key: &VerifyingKey, content: &[u8], seal: &[u8]) -> bool {
     let digits = seal.strip_suffix(b"\n").unwrap_or_default();
     hex::decode_to_slice(digits, &mut bytes).is_ok()
         && key
-            .verify_strict(&message(content), &Signature::from_bytes(&bytes))
+            .verify_strict(&message(&[content]), &Signature::from_bytes(&bytes))
             .is_ok()
 }
 

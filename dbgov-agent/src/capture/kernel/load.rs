@@ -11,6 +11,7 @@ use dbgov_common::TaskLayout;
 use super::layout;
 use super::pin::Pins;
 use super::{KernelError, LoadOptions, program, take};
+use crate::heap;
 
 /// None: built without the kernel programs. One code path for both, so that neither rots unseen.
 #[cfg(dbgov_bpf_object)]
@@ -68,7 +69,8 @@ pub(super) fn object(
     }
     let loaded = loader.load(object);
     drop(loader);
-    give_back();
+    // The kernel's types, read twice, were some ten thousand small pieces, which the allocator would keep: 20 MiB.
+    heap::give_back();
     let ebpf = loaded.map_err(|source| {
         if denied(&source) {
             KernelError::NotPermitted(source.into())
@@ -77,15 +79,6 @@ pub(super) fn object(
         }
     })?;
     Ok((ebpf, problems))
-}
-
-/// The kernel's types, read twice, were some ten thousand small pieces, which the allocator would keep: 20 MiB.
-fn give_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes a number.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// EPERM anywhere in the chain of causes.

@@ -89,9 +89,10 @@ impl Pipeline {
 
     pub(super) fn wait(&mut self, cookie: u64, number: u64) {
         let now = self.recorder.now();
-        let Some(Connection { session, gated, .. }) = self.connections.get_mut(&cookie) else {
+        let Some(connection) = self.connections.get_mut(&cookie) else {
             return;
         };
+        let Connection { session, gated, .. } = &mut **connection;
         let Some(gated) = gated else { return };
         if gated.waiting.is_some() {
             return;
@@ -168,9 +169,10 @@ impl Pipeline {
 
     /// The message that waits was not approved: its text is replaced where it can be, else the connection ends.
     fn deny(&mut self, cookie: u64, why: &str) {
-        let Some(Connection { session, gated, .. }) = self.connections.get_mut(&cookie) else {
+        let Some(connection) = self.connections.get_mut(&cookie) else {
             return;
         };
+        let Connection { session, gated, .. } = &mut **connection;
         let Some(gated) = gated else { return };
         let Some(waiting) = gated.waiting.take() else {
             return;

@@ -254,7 +254,7 @@ impl Pipeline {
             return;
         };
         let to = connection.target(cookie);
-        let Connection { session, gated, .. } = connection;
+        let Connection { session, gated, .. } = &mut **connection;
         let Some(gated) = gated else { return };
         for (number, came_at) in gated.let_go() {
             session.change_verdict(number, |block| {

@@ -13,9 +13,10 @@ const FLUSH: [u8; 5] = [b'H', 0, 0, 0, 4];
 impl Pipeline {
     pub(super) fn begin_refusal(&mut self, cookie: u64, number: u64, wanted_reject: bool) {
         let now = self.recorder.now();
-        let Some(Connection { session, gated, .. }) = self.connections.get_mut(&cookie) else {
+        let Some(connection) = self.connections.get_mut(&cookie) else {
             return;
         };
+        let Connection { session, gated, .. } = &mut **connection;
         let Some(gated) = gated else { return };
         session.decoder.refuse(number);
         let came_at = gated.came_at(number).unwrap_or(now);
@@ -39,7 +40,7 @@ impl Pipeline {
         };
         let to = connection.target(cookie);
         let response_seq = connection.response_seq;
-        let Connection { session, gated, .. } = connection;
+        let Connection { session, gated, .. } = &mut **connection;
         let Some(gated) = gated else { return };
         if gated.closed {
             return;

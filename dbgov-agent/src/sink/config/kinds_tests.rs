@@ -96,6 +96,94 @@ fn mistakes_are_named() {
             "type = \"kafka\"\nbrokers = [\"a:1\"]\ntopic = \"t\"\nuser = \"u\"",
             "give all of sasl_mechanism",
         ),
+        (
+            "type = \"webhook\"",
+            "line 2, column 1: missing field `url`",
+        ),
+        (
+            "type = \"webhook\"\nurl = \"hooks.example/x\"",
+            "line 4, column 7: url: relative URL without a base; give one such as \"https://siem.example:8088\"",
+        ),
+        (
+            "type = \"webhook\"\nurl = \"https://h:70000\"",
+            "line 4, column 7: url: invalid port number",
+        ),
+        (
+            "type = \"webhook\"\nurl = \"https://h\"\nproxy = \"socks5://p\"",
+            "line 5, column 9: proxy: give one that begins with",
+        ),
+        (
+            "type = \"webhook\"\nurl = \"https://h\"\nproxy = \"http://u:p@p\"",
+            "line 5, column 9: proxy: give user and password in keys of their own, proxy_user and proxy_password",
+        ),
+        (
+            "type = \"webhook\"\nurl = \"http://h\"\nproxy = \"https://p\"",
+            "proxy: for a url that begins with http:",
+        ),
+        (
+            "type = \"webhook\"\nurl = \"https://h\"\nproxy = \"http://p\"\nproxy_user = \"u\"",
+            "give both of proxy_user and proxy_password",
+        ),
+        (
+            "type = \"webhook\"\nurl = \"https://h\"\nproxy_user = \"u\"\nproxy_password = \"p\"",
+            "proxy_user and proxy_password need proxy",
+        ),
+        (
+            "type = \"splunk\"\nurl = \"https://h\"\ntoken = \"t\"\ntoken_file = \"/t\"",
+            "line 6, column 1: unknown field `token_file`",
+        ),
+        (
+            "type = \"splunk\"\nurl = \"https://h\"\ntoken_file = \"/t\"",
+            "a secret in another place is written as token = { file = \"PATH\" }",
+        ),
+        (
+            "type = \"splunk\"\nurl = \"https://h\"\ntoken = { file = \"/t\", env = \"T\" }",
+            "line 5, column 9: give a text, { file = \"PATH\" } or { env = \"NAME\" }",
+        ),
+        (
+            "type = \"splunk\"\nurl = \"https://h\"\ntoken = \"t\"\ntls = { certificate = \"c\" }",
+            "line 6, column 7: tls.key is missing",
+        ),
+        (
+            "type = \"nats\"\nservers = [\"h\"]\ntls = { key = \"k\" }",
+            "line 5, column 7: tls.certificate is missing",
+        ),
+        (
+            "type = \"splunk\"\nurl = \"https://h\"\ntoken = \"t\"\nacknowledge_timeout_ms = 0",
+            "acknowledge_timeout_ms = 0: give 1000 to 3600000",
+        ),
+        (
+            "type = \"elasticsearch\"\nformat = \"cef\"\nurl = \"http://h\"\nindex = \"a\"",
+            "line 4, column 10: format: Elasticsearch takes only those that are JSON",
+        ),
+        (
+            "type = \"webhook\"\nformat = \"leef\"\nurl = \"http://h\"\nframing = \"array\"",
+            "line 4, column 10: format: framing = \"array\" needs one that is JSON",
+        ),
+        (
+            "type = \"kafka\"\nbrokers = [\"a:1\", \"h:99999\"]\ntopic = \"t\"",
+            "brokers: \"h:99999\": give HOST or HOST:PORT",
+        ),
+        (
+            "type = \"kafka\"\nbrokers = [\"SSL://h:9093\"]\ntopic = \"t\"",
+            "without a scheme",
+        ),
+        (
+            "type = \"kafka\"\nbrokers = [\"a\"]\ntopic = \"t\"\nsasl_mechanism = \"GSSAPI\"",
+            "line 6, column 18: unknown variant `GSSAPI`, expected one of `PLAIN`, `SCRAM-SHA-256`",
+        ),
+        (
+            "type = \"nats\"\nservers = [\"nats://h:99999\"]",
+            "servers: NATS server URL is invalid: invalid port number",
+        ),
+        (
+            "type = \"nats\"\nservers = [\"ws://h\"]",
+            "begin with nats:// or tls://",
+        ),
+        (
+            "type = \"nats\"\nservers = [\"h\"]\nstream = \"S\"\ncreate_stream = { replicas = 0 }",
+            "create_stream.replicas: give 1 to 5",
+        ),
         ("type = \"nats\"\nservers = []", "servers is empty"),
         (
             "type = \"nats\"\nservers = [\"nats://u:p@h\"]",
@@ -142,19 +230,24 @@ fn files_and_values_are_looked_at_before_the_agent_starts() {
         ),
         (
             "type = \"kafka\"\nbrokers = [\"a:1\"]\ntopic = \"t\"\ntls = { ca = \"/no/such/ca\" }",
-            "/no/such/ca",
+            "tls.ca: cannot read /no/such/ca",
+        ),
+        (
+            "type = \"kafka\"\nbrokers = [\"a:1\"]\ntopic = \"t\"\ntls = { ca = \"/proc/self/maps\" }",
+            "tls.ca: /proc/self/maps has no certificate in PEM",
         ),
         (
             "type = \"kafka\"\nbrokers = [\"a:1\"]\ntopic = \"t\"\nproperties = { \"linger.ms\" = \"soon\" }",
             "linger.ms",
         ),
         (
-            "type = \"elasticsearch\"\nurl = \"http://h\"\nindex = \"a\"\nformat = \"cef\"",
-            "only formats that are JSON",
+            "type = \"nats\"\nservers = [\"h\"]\nnkey_secret = \"UABC\"",
+            "nkey_secret is no seed",
         ),
         (
-            "type = \"webhook\"\nurl = \"http://h\"\nframing = \"array\"\nformat = \"leef\"",
-            "needs a format that is JSON",
+            "type = \"webhook\"\nurl = \"https://h\"\nproxy = \"http://p:1\"\nproxy_user = \"u\"\n\
+             proxy_password = { file = \"no-such-password\" }",
+            "/etc/dbgov/no-such-password",
         ),
     ] {
         let config = one(keys).unwrap();

@@ -62,9 +62,13 @@ fn without_value(what: String) -> String {
 
 type Entry = (Spanned<String>, Spanned<Value>);
 
-/// A table, key by key.
+/// A table, or some of its keys.
 #[derive(Clone, Default)]
-pub(crate) struct Section(Vec<Entry>);
+pub(crate) struct Section {
+    entries: Vec<Entry>,
+    /// The first key of the table: where a mistake is that is about no key in particular.
+    whole: Range<usize>,
+}
 
 /// Where the keys are.
 pub(super) struct Places(Vec<(String, Range<usize>)>);
@@ -87,43 +91,60 @@ impl Section {
     /// Those of these keys, and the others.
     pub(super) fn split(self, keys: &[&str]) -> (Section, Section) {
         let of_these = |(key, _): &Entry| keys.contains(&key.get_ref().as_str());
-        let (these, others) = self.0.into_iter().partition(of_these);
-        (Section(these), Section(others))
+        let (these, others) = self.entries.into_iter().partition(of_these);
+        let part = |entries| Section {
+            entries,
+            whole: self.whole.clone(),
+        };
+        (part(these), part(others))
     }
 
     pub(super) fn places(&self) -> Places {
         let place = |(key, value): &Entry| (key.get_ref().clone(), value.span());
-        Places(self.0.iter().map(place).collect())
+        Places(self.entries.iter().map(place).collect())
     }
 
     pub(super) fn place_of(&self, key: &str) -> Range<usize> {
         self.places().of(key)
     }
 
-    /// The whole table as one value; `also` are keys that it might have had, for the message about an unknown one.
-    pub(super) fn read<T: DeserializeOwned>(self, also: &[&str]) -> Result<T, Mistake> {
-        let whole = self
-            .0
-            .first()
-            .map(|(key, _)| key.span())
-            .unwrap_or_default();
-        let whole_is_secret = self
-            .0
-            .first()
-            .is_some_and(|(key, _)| may_show_secret(key.get_ref()));
+    /// About no key in particular.
+    pub(super) fn mistake(&self, what: String) -> Mistake {
+        Mistake {
+            secret: self.is_secret(),
+            ..Mistake::new(self.whole(), what)
+        }
+    }
+
+    /// Where it begins: the line that a mistake about all of it shows.
+    fn whole(&self) -> Range<usize> {
+        let first = self.entries.first().map(|(key, _)| key.span());
+        first.unwrap_or_else(|| self.whole.clone())
+    }
+
+    /// There may be a secret in that line.
+    fn is_secret(&self) -> bool {
+        let first = self.entries.first();
+        first.is_none_or(|(key, _)| may_show_secret(key.get_ref()))
+    }
+
+    /// All of it as one value; `also` are keys that it might have had, for the message about an unknown one.
+    pub(super) fn read<T: DeserializeOwned>(self, also: &str) -> Result<T, Mistake> {
+        let whole = self.mistake(String::new());
         let mut reading = Reading {
-            entries: self.0.into_iter(),
+            entries: self.entries.into_iter(),
             value: None,
-            whole: whole.clone(),
-            whole_is_secret,
-            at: whole,
-            secret: whole_is_secret,
+            at: whole.span.clone(),
+            secret: whole.secret,
+            whole,
         };
         T::deserialize(MapAccessDeserializer::new(&mut reading)).map_err(
             |error: toml::de::Error| {
                 let mut what = error.message().to_owned();
-                if what.starts_with("unknown field") && !also.is_empty() {
-                    what = format!("{what}, or of every sink: {}", also.join(", "));
+                if let Some(unknown) = what.strip_prefix("unknown field `") {
+                    let hint = unknown.split('`').next().and_then(elsewhere);
+                    what.push_str(also);
+                    what.push_str(&hint.unwrap_or_default());
                 }
                 if reading.secret {
                     what = without_value(what);
@@ -138,6 +159,19 @@ impl Section {
             },
         )
     }
+}
+
+/// Other programs have a second key for a secret that is in a file or in the environment.
+fn elsewhere(unknown: &str) -> Option<String> {
+    let (key, place) = unknown.rsplit_once('_')?;
+    let example = match place {
+        "file" => "{ file = \"PATH\" }",
+        "env" => "{ env = \"NAME\" }",
+        _ => return None,
+    };
+    Some(format!(
+        "; a secret in another place is written as {key} = {example}"
+    ))
 }
 
 impl<'de> Deserialize<'de> for Section {
@@ -156,7 +190,9 @@ impl<'de> Deserialize<'de> for Section {
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
                 }
-                Ok(Section(entries))
+                let first: Option<&Entry> = entries.first();
+                let whole = first.map(|(key, _)| key.span()).unwrap_or_default();
+                Ok(Section { entries, whole })
             }
         }
 
@@ -168,8 +204,8 @@ impl<'de> Deserialize<'de> for Section {
 struct Reading {
     entries: std::vec::IntoIter<Entry>,
     value: Option<Spanned<Value>>,
-    whole: Range<usize>,
-    whole_is_secret: bool,
+    /// Where a mistake is that is about none of them.
+    whole: Mistake,
     at: Range<usize>,
     secret: bool,
 }
@@ -182,8 +218,8 @@ impl<'de> MapAccess<'de> for Reading {
         seed: K,
     ) -> Result<Option<K::Value>, Self::Error> {
         let Some((key, value)) = self.entries.next() else {
-            self.at = self.whole.clone();
-            self.secret = self.whole_is_secret;
+            self.at = self.whole.span.clone();
+            self.secret = self.whole.secret;
             return Ok(None);
         };
         self.at = key.span();

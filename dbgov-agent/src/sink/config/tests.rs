@@ -27,7 +27,7 @@ fn defaults_and_everything_given() {
     let sink = one(
         "type = \"syslog\"\nformat = \"cef\"\nstart = \"newest\"\nbatch_records_max = 7\nbatch_bytes_max = 8\n\
          batch_interval_ms = 9\ntimeout_ms = 1000\naddress = \"siem.example\"\ntransport = \"tls\"\n\
-         filter = { kinds = [\"statement\"], verdicts = [\"reset\"] }\ntls = { ca = \"ca.pem\", key = \"/k.pem\" }",
+         filter = { kinds = [\"statement\"], verdicts = [\"reset\"] }\ntls = { ca = \"ca.pem\", certificate = \"c.pem\", key = \"/k.pem\" }",
     )
     .unwrap();
     assert_eq!((sink.format, sink.start), (Format::Cef, Start::Newest));
@@ -120,6 +120,15 @@ fn mistakes_are_named_with_their_place() {
             "type = \"stdout\"\nfilter = { kinds = [\"x\"] }",
             "line 4, column 10: there is no kind \"x\"",
         ),
+        (
+            "type = \"stdout\"\nfilter = { verdicts = [\"denied\"] }",
+            "line 4, column 10: there is no verdict \"denied\"; there are allow",
+        ),
+        (
+            "type = \"stdout\"\nfilter = { users = [\"a\"] }",
+            "line 4, column 10: unknown field `users`, expected one of `kinds`",
+        ),
+        ("type = \"file\"", "line 2, column 1: missing field `path`"),
         (
             "type = \"stdout\"\n[[sink]]\nname = \"siem\"\ntype = \"stdout\"",
             "line 5, column 8: there is a sink \"siem\" already",

@@ -1,18 +1,14 @@
 //! The keys of an Elasticsearch or OpenSearch sink.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::index::Index;
-use crate::sink::Format;
 use crate::sink::config::Secret;
 use crate::sink::http::config::{Auth, HttpConfig, Keys};
-use crate::sink::tls::TlsConfig;
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "Written")]
+#[derive(Debug, Clone)]
 pub struct ElasticConfig {
     pub(super) http: HttpConfig,
     pub(super) index: Index,
@@ -21,13 +17,7 @@ pub struct ElasticConfig {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
-    url: String,
-    tls: Option<TlsConfig>,
-    proxy: Option<String>,
-    gzip: Option<bool>,
-    #[serde(default)]
-    headers: BTreeMap<String, Secret>,
+pub(in crate::sink) struct Written {
     user: Option<String>,
     password: Option<Secret>,
     /// As Elasticsearch shows it: the encoded form.
@@ -36,10 +26,8 @@ struct Written {
     pipeline: Option<String>,
 }
 
-impl TryFrom<Written> for ElasticConfig {
-    type Error = String;
-
-    fn try_from(written: Written) -> Result<Self, String> {
+impl ElasticConfig {
+    pub(in crate::sink) fn new(http: Keys, written: Written) -> Result<Self, String> {
         let auth = match (written.user, written.password, written.api_key_token) {
             (None, None, None) => None,
             (Some(user), Some(password), None) => Some(Auth::Basic { user, password }),
@@ -47,26 +35,14 @@ impl TryFrom<Written> for ElasticConfig {
             _ => return Err("give user and password, or api_key_token".to_owned()),
         };
         Ok(ElasticConfig {
-            http: HttpConfig::try_from(Keys {
-                url: written.url,
-                tls: written.tls,
-                proxy: written.proxy,
-                gzip: written.gzip,
-                headers: written.headers,
-                auth,
-            })?,
+            http: HttpConfig::new(http, auth)?,
             index: Index::new(&written.index).map_err(|error| format!("index: {error}"))?,
             pipeline: written.pipeline,
         })
     }
-}
 
-impl ElasticConfig {
     /// What can be seen without the receiver.
-    pub fn check(&self, format: Format) -> Result<(), String> {
-        if !format.is_json() {
-            return Err("Elasticsearch takes only formats that are JSON".to_owned());
-        }
+    pub fn check(&self) -> Result<(), String> {
         self.http.check().map_err(|error| error.to_string())
     }
 

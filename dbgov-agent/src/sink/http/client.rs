@@ -21,6 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// What is read of an answer. A receiver that says more than this about one request has nothing to tell.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// Where a proxy does not connect.
+const TUNNEL_HINT: &str = "; the proxy refuses: it wants another proxy_user and proxy_password, or may not or cannot reach the receiver";
 
 #[derive(Debug)]
 pub struct Settings {
@@ -28,12 +30,19 @@ pub struct Settings {
     /// None for `http:`.
     pub tls: Option<rustls::ClientConfig>,
     /// Never from the environment: an agent must not begin to talk to somebody because a variable is set.
-    pub proxy: Option<Url>,
+    pub proxy: Option<ProxySettings>,
     pub gzip: bool,
     /// Of every request. Their values are secrets.
     pub headers: Vec<(HeaderName, SecretString)>,
     /// Never to be shown, whoever says it.
     pub scrub: Scrub,
+}
+
+#[derive(Debug)]
+pub struct ProxySettings {
+    pub url: Url,
+    /// User and password, which are sent with the first request already (RFC 7617 section 2.2).
+    pub auth: Option<(String, SecretString)>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +57,7 @@ pub enum SettingsError {
 pub struct Client {
     inner: reqwest::Client,
     url: Url,
+    through_proxy: bool,
     gzip: bool,
     headers: HeaderMap,
     scrub: Scrub,
@@ -89,10 +99,14 @@ impl Client {
             Some(tls) => tls,
             None => no_roots().map_err(|e| SettingsError::Client(e.to_string()))?,
         });
+        let through_proxy = settings.proxy.is_some();
         if let Some(proxy) = settings.proxy {
-            let proxy = reqwest::Proxy::all(proxy)
+            let mut all = reqwest::Proxy::all(proxy.url)
                 .map_err(|e| SettingsError::Client(chain(&e.without_url())))?;
-            builder = builder.proxy(proxy);
+            if let Some((user, password)) = proxy.auth {
+                all = all.basic_auth(&user, password.expose_secret());
+            }
+            builder = builder.proxy(all);
         }
         let inner = builder
             .build()
@@ -100,6 +114,7 @@ impl Client {
         Ok(Client {
             inner,
             url: settings.url,
+            through_proxy,
             gzip: settings.gzip,
             headers,
             scrub: settings.scrub,
@@ -150,7 +165,17 @@ impl Client {
             body: Vec::new(),
             cut: false,
         };
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.say(e))? {
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                // Who refuses a request may close without having read it, and the reset takes the rest of the answer.
+                Err(_) if !reply.status.is_success() => {
+                    reply.cut = true;
+                    break;
+                }
+                Err(error) => return Err(self.say(error)),
+            };
             let room = reply_bytes_max - reply.body.len();
             reply
                 .body
@@ -165,7 +190,11 @@ impl Client {
 
     fn say(&self, error: reqwest::Error) -> String {
         // A webhook's path often is its secret: the host is enough to know which one it was.
-        let text = chain(&error.without_url());
+        let mut text = chain(&error.without_url());
+        if self.through_proxy && text.contains("tunnel error") {
+            // What the proxy answered is not to be had.
+            text.push_str(TUNNEL_HINT);
+        }
         format!("{}: {}", self.host(), self.scrub.text(&text))
     }
 
@@ -184,8 +213,13 @@ impl Client {
         )
     }
 
+    /// Who was asked. What a proxy answers itself looks like the receiver's.
     pub fn host(&self) -> String {
-        self.url.origin().ascii_serialization()
+        let host = self.url.origin().ascii_serialization();
+        match self.through_proxy {
+            true => format!("{host} (through the proxy)"),
+            false => host,
+        }
     }
 
     /// What must not be shown of what the receiver says.

@@ -1,4 +1,4 @@
-//! The keys that sinks over HTTP have in common. Each kind lists them itself, so that an unknown key is named as one.
+//! The keys that sinks over HTTP have in common.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,8 +7,9 @@ use base64::prelude::*;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
 
-use super::client::{Client, Settings};
+use super::client::{Client, ProxySettings, Settings};
 use crate::sink::config::{Secret, SecretError};
 use crate::sink::scrub::Scrub;
 use crate::sink::tls::{TlsConfig, TlsError};
@@ -20,10 +21,17 @@ const SEGMENT_CHARS_MIN: usize = 16;
 pub struct HttpConfig {
     url: Url,
     tls: TlsConfig,
-    proxy: Option<Url>,
+    proxy: Option<Proxy>,
     gzip: bool,
     headers: Vec<(HeaderName, Secret)>,
     auth: Option<Auth>,
+}
+
+#[derive(Debug, Clone)]
+struct Proxy {
+    url: Url,
+    /// User and password.
+    auth: Option<(String, Secret)>,
 }
 
 /// What `Authorization` says.
@@ -35,15 +43,31 @@ pub enum Auth {
     Basic { user: String, password: Secret },
 }
 
-/// As written.
-#[derive(Debug)]
+/// Those of `Keys`.
+pub const KEYS: &[&str] = &[
+    "url",
+    "tls",
+    "proxy",
+    "proxy_user",
+    "proxy_password",
+    "gzip",
+    "headers",
+];
+
+/// As written. They are read by themselves, beside those of the kind: serde's `flatten` would lose the places of mistakes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Keys {
-    pub url: String,
-    pub tls: Option<TlsConfig>,
-    pub proxy: Option<String>,
-    pub gzip: Option<bool>,
-    pub headers: BTreeMap<String, Secret>,
-    pub auth: Option<Auth>,
+    #[serde(deserialize_with = "url")]
+    url: Url,
+    tls: Option<TlsConfig>,
+    #[serde(default, deserialize_with = "proxy")]
+    proxy: Option<Url>,
+    proxy_user: Option<String>,
+    proxy_password: Option<Secret>,
+    gzip: Option<bool>,
+    #[serde(default)]
+    headers: BTreeMap<String, Secret>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,13 +80,44 @@ pub enum ConnectError {
     Settings(#[from] super::client::SettingsError),
 }
 
-impl TryFrom<Keys> for HttpConfig {
-    type Error = String;
+fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_url("url", "https://siem.example:8088", &text).map_err(serde::de::Error::custom)
+}
 
-    fn try_from(keys: Keys) -> Result<Self, String> {
-        let url = url("url", &keys.url)?;
-        if url.scheme() == "http" && keys.tls.is_some() {
-            return Err("tls is for urls that begin with https:".to_owned());
+fn proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let url = parse_url("proxy", "http://proxy.example:3128", &text);
+    url.map(Some).map_err(serde::de::Error::custom)
+}
+
+/// The text is not repeated in a message: part of it may be a secret.
+fn parse_url(key: &str, example: &str, text: &str) -> Result<Url, String> {
+    let url: Url = text
+        .parse()
+        .map_err(|error| format!("{key}: {error}; give one such as {example:?}"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(format!(
+            "{key}: give one that begins with https:// or http://, such as {example:?}"
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        let of = if key == "proxy" { "proxy_" } else { "" };
+        return Err(format!(
+            "{key}: give user and password in keys of their own, {of}user and {of}password, where the kind has them"
+        ));
+    }
+    Ok(url)
+}
+
+impl HttpConfig {
+    pub fn new(mut keys: Keys, auth: Option<Auth>) -> Result<Self, String> {
+        let proxy = keys.proxy()?;
+        if keys.url.scheme() == "http" && keys.tls.is_some() {
+            return Err(
+                "tls is for urls that begin with https: write https:// in url, or leave tls out"
+                    .to_owned(),
+            );
         }
         let tls = keys.tls.unwrap_or_default();
         if tls.server_name.is_some() {
@@ -78,38 +133,15 @@ impl TryFrom<Keys> for HttpConfig {
                     Err(_) => Err(format!("headers: {name:?} is no name of a header")),
                 });
         Ok(HttpConfig {
-            url,
+            url: keys.url,
             tls,
-            proxy: keys
-                .proxy
-                .map(|text| self::url("proxy", &text))
-                .transpose()?,
+            proxy,
             gzip: keys.gzip.unwrap_or(true),
             headers: headers.collect::<Result<_, _>>()?,
-            auth: keys.auth,
+            auth,
         })
     }
-}
 
-/// The text is not repeated in a message: part of it may be a secret.
-fn url(key: &str, text: &str) -> Result<Url, String> {
-    let url: Url = text.parse().map_err(|error| {
-        format!("{key}: {error}; give one such as \"https://siem.example:8088\"")
-    })?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(format!(
-            "{key}: give one that begins with https:// or http://"
-        ));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!(
-            "{key}: give user and password in keys of their own"
-        ));
-    }
-    Ok(url)
-}
-
-impl HttpConfig {
     pub fn for_each_path(&mut self, visit: &mut dyn FnMut(&mut PathBuf)) {
         self.tls.for_each_path(visit);
         let secrets = self.headers.iter_mut().map(|(_, secret)| secret);
@@ -117,10 +149,16 @@ impl HttpConfig {
             Auth::Token(_, secret) => secret,
             Auth::Basic { password, .. } => password,
         });
+        let of_proxy = self.proxy.as_mut().and_then(|proxy| proxy.auth.as_mut());
         secrets
             .chain(of_auth)
+            .chain(of_proxy.map(|(_, password)| password))
             .filter_map(Secret::path_mut)
             .for_each(visit);
+    }
+
+    pub fn has_proxy(&self) -> bool {
+        self.proxy.is_some()
     }
 
     pub fn url(&self) -> &Url {
@@ -164,7 +202,7 @@ impl HttpConfig {
         Ok(Settings {
             url: self.url.clone(),
             tls: self.tls().map(TlsConfig::client).transpose()?,
-            proxy: self.proxy.clone(),
+            proxy: self.proxy.as_ref().map(Proxy::settings).transpose()?,
             gzip: self.gzip,
             headers: self.headers()?,
             scrub: self.scrub()?,
@@ -183,6 +221,11 @@ impl HttpConfig {
         if let Some(Auth::Basic { password, .. }) = &self.auth {
             scrub.hide(password.read()?.expose_secret());
         }
+        if let Some((user, password)) = self.proxy.as_ref().and_then(|proxy| proxy.auth.as_ref()) {
+            let password = password.read()?;
+            scrub.hide(password.expose_secret());
+            scrub.hide(&BASE64_STANDARD.encode(format!("{user}:{}", password.expose_secret())));
+        }
         scrub.hide(self.url.path().trim_matches('/'));
         let segments = self.url.path().split('/');
         segments
@@ -196,7 +239,46 @@ impl HttpConfig {
     }
 }
 
+impl Keys {
+    fn proxy(&mut self) -> Result<Option<Proxy>, String> {
+        let auth = match (self.proxy_user.take(), self.proxy_password.take()) {
+            (None, None) => None,
+            (Some(user), Some(password)) => Some((user, password)),
+            _ => return Err("give both of proxy_user and proxy_password, or none".to_owned()),
+        };
+        let Some(url) = self.proxy.take() else {
+            return match auth {
+                None => Ok(None),
+                Some(_) => Err("proxy_user and proxy_password need proxy".to_owned()),
+            };
+        };
+        if url.scheme() == "https" && self.url.scheme() == "http" {
+            return Err(
+                "proxy: for a url that begins with http: give one that does, too".to_owned(),
+            );
+        }
+        Ok(Some(Proxy { url, auth }))
+    }
+}
+
+impl Proxy {
+    fn settings(&self) -> Result<ProxySettings, SecretError> {
+        let auth = self.auth.as_ref();
+        Ok(ProxySettings {
+            url: self.url.clone(),
+            auth: auth
+                .map(|(user, password)| Ok((user.clone(), password.read()?)))
+                .transpose()?,
+        })
+    }
+}
+
 impl Auth {
+    /// RFC 6750 section 2.1.
+    pub fn bearer(token: Secret) -> Self {
+        Auth::Token("Bearer", token)
+    }
+
     fn header(&self) -> Result<SecretString, SecretError> {
         Ok(match self {
             Auth::Token(scheme, token) => {
@@ -223,7 +305,7 @@ mod tests {
             ("https://", "url: "),
             ("no url", "url: "),
         ] {
-            let error = url("url", text).unwrap_err();
+            let error = parse_url("url", "https://siem.example", text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
             assert!(!error.contains("hunter2"));
         }

@@ -118,12 +118,10 @@ impl TryFrom<Written> for KafkaConfig {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let is_broker = |broker: &String| {
-            !broker.is_empty() && !broker.contains(|c: char| c.is_whitespace() || c == ',')
-        };
-        if written.brokers.is_empty() || !written.brokers.iter().all(is_broker) {
+        if written.brokers.is_empty() {
             return Err("brokers: give one or more, such as \"kafka.example:9092\"".to_owned());
         }
+        written.brokers.iter().try_for_each(|text| broker(text))?;
         let topic = written.topic;
         let is_topic = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if topic.is_empty()
@@ -144,17 +142,11 @@ impl TryFrom<Written> for KafkaConfig {
             }),
             _ => return Err("give all of sasl_mechanism, user and password, or none".to_owned()),
         };
-        if let Some(tls) = &written.tls {
-            if tls.server_name.is_some() {
-                return Err(
-                    "tls.server_name is not for this kind: write that name into brokers".to_owned(),
-                );
-            }
-            if tls.certificate.is_some() != tls.key.is_some() {
-                return Err(
-                    "tls: a client certificate needs its key, and the other way round".to_owned(),
-                );
-            }
+        let tls = written.tls.as_ref();
+        if tls.is_some_and(|tls| tls.server_name.is_some()) {
+            return Err(
+                "tls.server_name is not for this kind: write that name into brokers".to_owned(),
+            );
         }
         for name in written.properties.keys() {
             properties::check(name)?;
@@ -173,9 +165,36 @@ impl TryFrom<Written> for KafkaConfig {
     }
 }
 
+/// `kafka.example`, `kafka.example:9093`, `[2001:db8::1]:9093`. librdkafka passes over what it cannot read, as long as
+/// one is left.
+fn broker(text: &str) -> Result<(), String> {
+    let wrong = || {
+        Err(format!(
+            "brokers: {text:?}: give HOST or HOST:PORT, without a scheme; what is encrypted is said by tls"
+        ))
+    };
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_ipv6 = host.starts_with('[') && host.ends_with(']');
+    let is_host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty() || !(is_ipv6 || host.chars().all(is_host)) {
+        return wrong();
+    }
+    match port.map(str::parse::<u16>) {
+        None | Some(Ok(1..)) => Ok(()),
+        Some(_) => wrong(),
+    }
+}
+
 impl KafkaConfig {
     /// What can be seen without a broker.
     pub fn check(&self) -> Result<(), String> {
+        if let Some(tls) = &self.tls {
+            // librdkafka reads these files with the first batch, not before.
+            tls.client().map_err(|error| error.to_string())?;
+        }
         let config = properties::client_config(self).map_err(|error| error.to_string())?;
         // librdkafka names the property that is wrong.
         let checked = config.create_native_config();

@@ -172,15 +172,19 @@ impl Kafka {
     }
 
     /// Why nothing goes on.
-    fn trouble(&self) -> DeliverError {
+    fn trouble(&mut self, batch: &[Item]) -> DeliverError {
         let trouble = self
             .producer
             .as_ref()
             .and_then(|producer| producer.context().reports.trouble());
-        match trouble {
-            None => DeliverError::retry("no answer from the brokers"),
-            Some((code, reason)) => retry(code, reason),
+        let Some((code, reason)) = trouble else {
+            return DeliverError::retry("no answer from the brokers");
+        };
+        if is_about_files(code) {
+            // The producer keeps what it has read; with another one the password and the certificates are read anew.
+            self.start_over(batch);
         }
+        retry(code, reason)
     }
 }
 
@@ -221,7 +225,7 @@ impl Kafka {
                 return Err(retry(code, format!("{}: {code}", self.config.topic)));
             }
             if news.elapsed() >= PATIENCE {
-                return Err(self.trouble());
+                return Err(self.trouble(batch));
             }
             tokio::task::yield_now().await;
         }
@@ -258,6 +262,15 @@ fn needs_a_person(code: RDKafkaErrorCode) -> bool {
             | Code::UnknownTopic
             | Code::UnknownTopicOrPartition
             | Code::InvalidTopic
+    )
+}
+
+/// What the agent and the brokers think of each other's certificates and passwords.
+fn is_about_files(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::SSL | Code::Authentication | Code::SaslAuthenticationFailed
     )
 }
 

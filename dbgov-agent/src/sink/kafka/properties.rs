@@ -1,12 +1,11 @@
 //! Configuration of librdkafka (its CONFIGURATION.md): what this sink rests on, and what an administrator may set.
 
-use std::path::Path;
-
 use rdkafka::ClientConfig;
 use secrecy::ExposeSecret;
 
 use super::config::KafkaConfig;
 use crate::sink::config::SecretError;
+use crate::sink::tls::TlsConfig;
 
 /// What is in librdkafka's queue besides this sink's own batch, KiB. Its own default is a gigabyte.
 const QUEUE_KIB_MAX: &str = "16384";
@@ -66,16 +65,11 @@ pub(super) fn check(name: &str) -> Result<(), String> {
 pub(super) enum SetupError {
     #[error(transparent)]
     Secret(#[from] SecretError),
-    #[error("tls: cannot read {path}: {source}")]
-    File {
-        path: String,
-        source: std::io::Error,
-    },
     #[error("librdkafka: {0}")]
     Client(String),
 }
 
-/// Reads secrets, and sees whether files can be read, as they are now.
+/// Reads secrets as they are now.
 pub(super) fn client_config(config: &KafkaConfig) -> Result<ClientConfig, SetupError> {
     let mut set = ClientConfig::new();
     set.set("bootstrap.servers", config.brokers.join(","))
@@ -99,7 +93,9 @@ pub(super) fn client_config(config: &KafkaConfig) -> Result<ClientConfig, SetupE
         // Errors of connections come once more as global errors, which the status shows.
         .set("log.connection.close", "false");
     set.set("security.protocol", protocol(config));
-    tls(config, &mut set)?;
+    if let Some(tls) = &config.tls {
+        set_tls(tls, &mut set);
+    }
     if let Some(sasl) = &config.sasl {
         set.set("sasl.mechanism", sasl.mechanism.name())
             .set("sasl.username", &sasl.user)
@@ -117,17 +113,13 @@ fn protocol(config: &KafkaConfig) -> &'static str {
     }
 }
 
-fn tls(config: &KafkaConfig, set: &mut ClientConfig) -> Result<(), SetupError> {
-    let Some(tls) = &config.tls else {
-        return Ok(());
-    };
+fn set_tls(tls: &TlsConfig, set: &mut ClientConfig) {
     for (name, path) in [
         ("ssl.ca.location", &tls.ca),
         ("ssl.certificate.location", &tls.certificate),
         ("ssl.key.location", &tls.key),
     ] {
         if let Some(path) = path {
-            readable(path)?;
             set.set(name, path.display().to_string());
         }
     }
@@ -135,15 +127,6 @@ fn tls(config: &KafkaConfig, set: &mut ClientConfig) -> Result<(), SetupError> {
         // OpenSSL is linked in, and would look where it was built.
         set.set("ssl.ca.location", "probe");
     }
-    Ok(())
-}
-
-fn readable(path: &Path) -> Result<(), SetupError> {
-    let opened = std::fs::File::open(path);
-    opened.map(drop).map_err(|source| SetupError::File {
-        path: path.display().to_string(),
-        source,
-    })
 }
 
 #[cfg(test)]
@@ -170,6 +153,71 @@ mod tests {
             "debug",
         ] {
             assert!(check(name).is_err(), "{name}");
+        }
+    }
+
+    fn kafka(keys: &str) -> KafkaConfig {
+        toml::from_str(&format!(
+            "brokers = [\"a:1\", \"b\"]\ntopic = \"t\"\n{keys}"
+        ))
+        .unwrap()
+    }
+
+    const SASL: &str = "user = \"u\"\npassword = \"hunter2\"\nsasl_mechanism = ";
+
+    #[test]
+    fn what_is_encrypted_and_who_this_is() {
+        let plain = format!("{SASL}\"PLAIN\"");
+        let scram = format!("{SASL}\"SCRAM-SHA-512\"\ntls = {{}}");
+        for (keys, expected) in [
+            ("", &[("security.protocol", "plaintext")][..]),
+            (
+                "tls = { ca = \"/ca\", certificate = \"/c\", key = \"/k\" }",
+                &[
+                    ("security.protocol", "ssl"),
+                    ("ssl.ca.location", "/ca"),
+                    ("ssl.certificate.location", "/c"),
+                    ("ssl.key.location", "/k"),
+                ],
+            ),
+            (
+                &plain,
+                &[
+                    ("security.protocol", "sasl_plaintext"),
+                    ("sasl.mechanism", "PLAIN"),
+                    ("sasl.username", "u"),
+                    ("sasl.password", "hunter2"),
+                ],
+            ),
+            (
+                &scram,
+                &[
+                    ("security.protocol", "sasl_ssl"),
+                    ("ssl.ca.location", "probe"),
+                    ("sasl.mechanism", "SCRAM-SHA-512"),
+                ],
+            ),
+        ] {
+            let config = client_config(&kafka(keys)).unwrap();
+            let given = config.config_map();
+            for (name, value) in expected {
+                assert_eq!(given.get(name), Some(value), "{keys}");
+            }
+            let has = |start| given.keys().any(|name| name.starts_with(start));
+            assert_eq!(has("ssl."), keys.contains("tls"), "{keys}: {given:?}");
+            assert_eq!(has("sasl."), keys.contains("sasl"), "{keys}");
+        }
+    }
+
+    /// librdkafka has the mechanisms and the encryption that the sink offers: a client is made, not only its settings.
+    #[test]
+    fn a_client_is_made_of_every_mechanism() {
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            for tls in ["", "\ntls = {}"] {
+                let config = client_config(&kafka(&format!("{SASL}{mechanism:?}{tls}"))).unwrap();
+                let made = config.create::<rdkafka::producer::BaseProducer>();
+                assert!(made.is_ok(), "{mechanism}{tls}: {:?}", made.err());
+            }
         }
     }
 

@@ -19,6 +19,9 @@ const IN_FLIGHT_LIMIT: usize = 4096;
 /// more than this is stored twice.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
 
+/// Of a stream: what JetStream has.
+const REPLICAS: std::ops::RangeInclusive<usize> = 1..=5;
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct NatsConfig {
@@ -44,6 +47,18 @@ pub(super) enum NatsAuth {
         password: Secret,
     },
     Token(Secret),
+}
+
+impl NatsAuth {
+    /// The keys it was given in.
+    pub(super) fn keys(&self) -> &'static str {
+        match self {
+            NatsAuth::Credentials(_) => "credentials",
+            NatsAuth::Nkey(_) => "nkey_secret",
+            NatsAuth::User { .. } => "user and password",
+            NatsAuth::Token(_) => "token",
+        }
+    }
 }
 
 /// What holds of the order of a session's records.
@@ -116,9 +131,12 @@ impl TryFrom<Written> for NatsConfig {
             if server.contains('@') {
                 return Err("servers: give user, password or token in keys of their own".to_owned());
             }
-            server
-                .parse::<async_nats::ServerAddr>()
-                .map_err(|error| format!("servers: {error}"))?;
+            let address: async_nats::ServerAddr = server.parse().map_err(|error| {
+                format!("servers: {error}; give one such as \"nats://nats.example:4222\"")
+            })?;
+            if !matches!(address.scheme(), "nats" | "tls") {
+                return Err("servers: give those that begin with nats:// or tls://".to_owned());
+            }
         }
         let has_name = written
             .tls
@@ -151,6 +169,9 @@ impl TryFrom<Written> for NatsConfig {
         if written.create_stream.is_some() && written.stream.is_none() {
             return Err("create_stream needs stream, the name".to_owned());
         }
+        if let Some(create) = &written.create_stream {
+            create.check()?;
+        }
         let in_flight_max = written.in_flight_max.unwrap_or(IN_FLIGHT_MAX);
         if !(1..=IN_FLIGHT_LIMIT).contains(&in_flight_max) {
             return Err(format!(
@@ -167,6 +188,19 @@ impl TryFrom<Written> for NatsConfig {
             in_flight_max,
             order: written.order,
         })
+    }
+}
+
+impl CreateStream {
+    fn check(&self) -> Result<(), String> {
+        if self.bytes_max < 0 {
+            return Err("create_stream.bytes_max: give 0 (no limit) or more".to_owned());
+        }
+        if !REPLICAS.contains(&self.replicas) {
+            let (least, most) = REPLICAS.into_inner();
+            return Err(format!("create_stream.replicas: give {least} to {most}"));
+        }
+        Ok(())
     }
 }
 

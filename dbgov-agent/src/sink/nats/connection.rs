@@ -39,7 +39,14 @@ pub(super) enum SetupError {
     Secret(#[from] SecretError),
     #[error("credentials: {0}")]
     Credentials(std::io::Error),
+    #[error(
+        "nkey_secret is no seed of a user's key: that has {SEED_CHARS} characters and begins with SU"
+    )]
+    Seed,
 }
+
+/// The seed of a key in base32: two bytes of prefix, 32 of the seed, two of a checksum.
+const SEED_CHARS: usize = 58;
 
 /// Reads all files that a connection will need.
 pub(super) fn check(config: &NatsConfig) -> Result<(), SetupError> {
@@ -66,8 +73,10 @@ impl Connection {
                 .connect(config.servers.as_slice())
                 .await
                 .map_err(|error| match error.kind() {
-                    ConnectErrorKind::AuthorizationViolation
-                    | ConnectErrorKind::Authentication
+                    ConnectErrorKind::AuthorizationViolation => {
+                        misconfigured(refused(config.auth.as_ref()))
+                    }
+                    ConnectErrorKind::Authentication
                     | ConnectErrorKind::Tls
                     | ConnectErrorKind::ServerParse => misconfigured(chain(&error)),
                     _ => DeliverError::retry(chain(&error)),
@@ -123,8 +132,31 @@ impl Connection {
     }
 
     pub(super) fn why(&self) -> String {
-        let said = self.said.lock().ok().and_then(|said| said.clone());
-        said.unwrap_or_else(|| "the connection broke".to_owned())
+        self.said()
+            .unwrap_or_else(|| "the connection broke".to_owned())
+    }
+
+    /// A server says that it does not allow something, but not as the answer to it.
+    pub(super) fn why_silent(&self) -> String {
+        match self.said() {
+            None => "no acknowledgement in time".to_owned(),
+            Some(said) => format!("no acknowledgement in time; {said}"),
+        }
+    }
+
+    fn said(&self) -> Option<String> {
+        self.said.lock().ok()?.clone()
+    }
+}
+
+/// What the server says itself is no more than "authorization violation".
+fn refused(auth: Option<&NatsAuth>) -> String {
+    const WHAT: &str = "authorization violation: the server";
+    match auth {
+        Some(auth) => format!("{WHAT} does not take {} as configured here", auth.keys()),
+        None => format!(
+            "{WHAT} wants to know who this is: give credentials, nkey_secret, user and password, or token, or tls.certificate"
+        ),
     }
 }
 
@@ -151,8 +183,8 @@ fn options(config: &NatsConfig) -> Result<ConnectOptions, SetupError> {
         .ping_interval(PING_INTERVAL)
         // Only servers of the configuration get the credentials.
         .ignore_discovered_servers()
-        // Enough to end: the next batch connects anew.
-        .max_reconnects(1);
+        // Each server once: the next batch connects anew.
+        .max_reconnects(config.servers.len());
     options = match &config.auth {
         None => options,
         Some(NatsAuth::Credentials(path)) => {
@@ -161,7 +193,14 @@ fn options(config: &NatsConfig) -> Result<ConnectOptions, SetupError> {
                 .credentials(&text)
                 .map_err(SetupError::Credentials)?
         }
-        Some(NatsAuth::Nkey(seed)) => options.nkey(seed.read()?.expose_secret().to_owned()),
+        Some(NatsAuth::Nkey(seed)) => {
+            let seed = seed.read()?;
+            let seed = seed.expose_secret().trim();
+            match seed.starts_with("SU") && seed.len() == SEED_CHARS {
+                true => options.nkey(seed.to_owned()),
+                false => return Err(SetupError::Seed),
+            }
+        }
         Some(NatsAuth::User { user, password }) => {
             options.user_and_password(user.clone(), password.read()?.expose_secret().to_owned())
         }

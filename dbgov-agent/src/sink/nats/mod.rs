@@ -140,7 +140,7 @@ impl Publisher<'_> {
                     progress.taken(place);
                 }
                 Err(error) if error.kind() == PublishErrorKind::TimedOut => {
-                    return Err(DeliverError::retry("no acknowledgement in time"));
+                    return Err(DeliverError::retry(self.connection.why_silent()));
                 }
                 // The others' answers are there or on their way.
                 Err(error) => failed = settle(progress, place, &error).err().or(failed),

@@ -8,10 +8,8 @@ use serde::Deserialize;
 use super::grpc;
 use crate::sink::config::Secret;
 use crate::sink::http::config::{Auth, ConnectError, HttpConfig, Keys};
-use crate::sink::tls::TlsConfig;
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "Written")]
+#[derive(Debug, Clone)]
 pub struct OtlpConfig {
     pub(super) protocol: Protocol,
     pub(super) http: HttpConfig,
@@ -42,15 +40,9 @@ pub(super) enum Body {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
-    url: String,
+pub(in crate::sink) struct Written {
     #[serde(default)]
     protocol: Protocol,
-    tls: Option<TlsConfig>,
-    proxy: Option<String>,
-    gzip: Option<bool>,
-    #[serde(default)]
-    headers: BTreeMap<String, Secret>,
     /// `Authorization: Bearer`.
     token: Option<Secret>,
     #[serde(default)]
@@ -59,30 +51,20 @@ struct Written {
     resource: BTreeMap<String, String>,
 }
 
-impl TryFrom<Written> for OtlpConfig {
-    type Error = String;
-
-    fn try_from(written: Written) -> Result<Self, String> {
-        if written.protocol == Protocol::Grpc && written.proxy.is_some() {
+impl OtlpConfig {
+    pub(in crate::sink) fn new(http: Keys, written: Written) -> Result<Self, String> {
+        let http = HttpConfig::new(http, written.token.map(Auth::bearer))?;
+        if written.protocol == Protocol::Grpc && http.has_proxy() {
             return Err("proxy is only for protocol = \"http\"".to_owned());
         }
         Ok(OtlpConfig {
             protocol: written.protocol,
-            http: HttpConfig::try_from(Keys {
-                url: written.url,
-                tls: written.tls,
-                proxy: written.proxy,
-                gzip: written.gzip,
-                headers: written.headers,
-                auth: written.token.map(|token| Auth::Token("Bearer", token)),
-            })?,
+            http,
             body: written.body,
             resource: written.resource,
         })
     }
-}
 
-impl OtlpConfig {
     /// What can be seen without the receiver.
     pub fn check(&self) -> Result<(), String> {
         match self.protocol {

@@ -120,10 +120,10 @@ mod tests {
     use crate::sink::test_items::item;
 
     fn requests(body: &str, format: Format) -> Requests {
-        let text = format!(
-            "url = \"http://h:4317\"\nbody = \"{body}\"\nresource = {{ \"host.name\" = \"mine\" }}"
-        );
-        Requests::new(&toml::from_str(&text).unwrap(), format, "db1")
+        let own = format!("body = \"{body}\"\nresource = {{ \"host.name\" = \"mine\" }}");
+        let http = toml::from_str("url = \"http://h:4317\"").unwrap();
+        let config = OtlpConfig::new(http, toml::from_str(&own).unwrap()).unwrap();
+        Requests::new(&config, format, "db1")
     }
 
     fn only(request: ExportLogsServiceRequest) -> LogRecord {

@@ -1,6 +1,5 @@
 //! The keys of a Splunk sink.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,13 +7,15 @@ use serde::Deserialize;
 
 use crate::sink::config::Secret;
 use crate::sink::http::config::{Auth, HttpConfig, Keys};
-use crate::sink::tls::TlsConfig;
 
 /// An indexer that has said nothing for so long has lost the events, or what it knew of them (it forgets at a restart).
 const ACKNOWLEDGE_TIMEOUT_MS: u64 = 300_000;
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "Written")]
+/// What it may be instead, milliseconds: no indexer writes in less than a second, and none needs hours.
+const ACKNOWLEDGE_TIMEOUT_MS_MIN: u64 = 1_000;
+const ACKNOWLEDGE_TIMEOUT_MS_MAX: u64 = 3_600_000;
+
+#[derive(Debug, Clone)]
 pub struct SplunkConfig {
     pub(super) http: HttpConfig,
     pub(super) source: String,
@@ -26,13 +27,7 @@ pub struct SplunkConfig {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
-    url: String,
-    tls: Option<TlsConfig>,
-    proxy: Option<String>,
-    gzip: Option<bool>,
-    #[serde(default)]
-    headers: BTreeMap<String, Secret>,
+pub(in crate::sink) struct Written {
     token: Secret,
     source: Option<String>,
     sourcetype: Option<String>,
@@ -41,24 +36,19 @@ struct Written {
     acknowledge_timeout_ms: Option<u64>,
 }
 
-impl TryFrom<Written> for SplunkConfig {
-    type Error = String;
-
-    fn try_from(written: Written) -> Result<Self, String> {
-        let http = HttpConfig::try_from(Keys {
-            url: written.url,
-            tls: written.tls,
-            proxy: written.proxy,
-            gzip: written.gzip,
-            headers: written.headers,
-            auth: Some(Auth::Token("Splunk", written.token)),
-        })?;
+impl SplunkConfig {
+    pub(in crate::sink) fn new(http: Keys, written: Written) -> Result<Self, String> {
         let timeout = written
             .acknowledge_timeout_ms
             .unwrap_or(ACKNOWLEDGE_TIMEOUT_MS);
+        if !(ACKNOWLEDGE_TIMEOUT_MS_MIN..=ACKNOWLEDGE_TIMEOUT_MS_MAX).contains(&timeout) {
+            return Err(format!(
+                "acknowledge_timeout_ms = {timeout}: give {ACKNOWLEDGE_TIMEOUT_MS_MIN} to {ACKNOWLEDGE_TIMEOUT_MS_MAX}"
+            ));
+        }
         let acknowledge = written.acknowledge.unwrap_or(true);
         Ok(SplunkConfig {
-            http,
+            http: HttpConfig::new(http, Some(Auth::Token("Splunk", written.token)))?,
             source: written.source.unwrap_or_else(|| "dbgov".to_owned()),
             sourcetype: written
                 .sourcetype
@@ -67,9 +57,7 @@ impl TryFrom<Written> for SplunkConfig {
             acknowledge: acknowledge.then_some(Duration::from_millis(timeout)),
         })
     }
-}
 
-impl SplunkConfig {
     /// What can be seen without the receiver.
     pub fn check(&self) -> Result<(), String> {
         self.http.check().map_err(|error| error.to_string())

@@ -1,6 +1,5 @@
 //! The keys of a webhook sink.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use reqwest::header::HeaderName;
@@ -10,10 +9,8 @@ use super::{Framing, Signature};
 use crate::sink::Format;
 use crate::sink::config::Secret;
 use crate::sink::http::config::{Auth, HttpConfig, Keys};
-use crate::sink::tls::TlsConfig;
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "Written")]
+#[derive(Debug, Clone)]
 pub struct WebhookConfig {
     pub(super) http: HttpConfig,
     pub(super) framing: Framing,
@@ -22,13 +19,7 @@ pub struct WebhookConfig {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
-    url: String,
-    tls: Option<TlsConfig>,
-    proxy: Option<String>,
-    gzip: Option<bool>,
-    #[serde(default)]
-    headers: BTreeMap<String, Secret>,
+pub(in crate::sink) struct Written {
     /// `Authorization: Bearer`.
     token: Option<Secret>,
     #[serde(default)]
@@ -37,10 +28,8 @@ struct Written {
     signature_header: Option<String>,
 }
 
-impl TryFrom<Written> for WebhookConfig {
-    type Error = String;
-
-    fn try_from(written: Written) -> Result<Self, String> {
+impl WebhookConfig {
+    pub(in crate::sink) fn new(http: Keys, written: Written) -> Result<Self, String> {
         let header = written.signature_header.as_deref();
         let header: HeaderName = header
             .unwrap_or("x-dbgov-signature")
@@ -50,28 +39,21 @@ impl TryFrom<Written> for WebhookConfig {
             return Err("signature_header needs signature_secret".to_owned());
         }
         Ok(WebhookConfig {
-            http: HttpConfig::try_from(Keys {
-                url: written.url,
-                tls: written.tls,
-                proxy: written.proxy,
-                gzip: written.gzip,
-                headers: written.headers,
-                auth: written.token.map(|token| Auth::Token("Bearer", token)),
-            })?,
+            http: HttpConfig::new(http, written.token.map(Auth::bearer))?,
             framing: written.framing,
             signature: written
                 .signature_secret
                 .map(|key| Signature { header, key }),
         })
     }
-}
 
-impl WebhookConfig {
+    /// An array has JSON in it.
+    pub fn takes(&self, format: Format) -> bool {
+        self.framing == Framing::Lines || format.is_json()
+    }
+
     /// What can be seen without the receiver.
-    pub fn check(&self, format: Format) -> Result<(), String> {
-        if self.framing == Framing::Array && !format.is_json() {
-            return Err("framing = \"array\" needs a format that is JSON".to_owned());
-        }
+    pub fn check(&self) -> Result<(), String> {
         if let Some(Signature { key, .. }) = &self.signature {
             key.read().map_err(|error| error.to_string())?;
         }
