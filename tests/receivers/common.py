@@ -10,6 +10,7 @@ def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--log", required=True, help="a line `seq id session` for each record that arrived")
+    parser.add_argument("--keep", help="a file for all that arrives, uncompressed")
     parser.add_argument("--kind", default="")
     parser.add_argument("--token", default="")
     parser.add_argument("--user", default="")
@@ -50,7 +51,23 @@ class Log:
             os.write(self.file, text.encode())
 
 
+class Keep:
+    """Every request's body, as it is."""
+
+    def __init__(self, path):
+        self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if path else None
+        self.lock = threading.Lock()
+
+    def __call__(self, body):
+        if self.file is not None:
+            with self.lock, os.fdopen(os.dup(self.file), "wb") as file:
+                file.write(body + b"\n")
+
+
 def of_record(record):
+    """Of other formats than the native one only that it is there."""
+    if not isinstance(record, dict) or "chain" not in record:
+        return 0, "-", "-"
     session = record.get("session", {}).get("id", "-")
     return record["seq"], record["chain"]["hash"], session
 
@@ -61,4 +78,5 @@ def of_log_records(request):
             for record in scope.log_records:
                 values = {pair.key: pair.value for pair in record.attributes}
                 session = values["session.id"].string_value if "session.id" in values else "-"
-                yield values["dbgov.seq"].int_value, values["log.record.uid"].string_value, session
+                seq = values["dbgov.seq"].int_value if "dbgov.seq" in values else 0
+                yield seq, values["log.record.uid"].string_value, session

@@ -9,6 +9,7 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service
 options = common.arguments()
 faults = common.Faults(options.faults)
 log = common.Log(options.log)
+keep = common.Keep(options.keep)
 
 
 def retry_info(milliseconds):
@@ -27,6 +28,7 @@ def retry_info(milliseconds):
 
 class Logs(logs_service_pb2_grpc.LogsServiceServicer):
     def Export(self, request, context):
+        keep(request.SerializeToString())
         metadata = dict(context.invocation_metadata())
         if options.token and metadata.get("authorization") != f"Bearer {options.token}":
             context.abort(grpc.StatusCode.UNAUTHENTICATED, f"no such token: {metadata.get('authorization')}")

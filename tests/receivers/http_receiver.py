@@ -1,6 +1,7 @@
 """Receivers over HTTP: Splunk's event collector with acknowledgement, Elasticsearch's bulk interface, a webhook with
 signature, OTLP. They do what the products document, and what goes wrong with them."""
 
+import base64
 import gzip
 import hashlib
 import hmac
@@ -17,6 +18,7 @@ import common
 options = common.arguments()
 faults = common.Faults(options.faults)
 log = common.Log(options.log)
+keep = common.Keep(options.keep)
 known = set()
 pending = {}
 last_ack = 0
@@ -42,6 +44,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
+        keep(body)
         try:
             status, answer, headers = self.answer(body)
         except Refused as refused:
@@ -72,6 +75,8 @@ class Handler(BaseHTTPRequestHandler):
             raise Reset()
         if "status" in fault:
             return fault["status"], {"text": "as told", "code": 0}, fault.get("headers", {})
+        if (options.kind, path) not in KINDS:
+            raise Refused(404, {"text": f"Cannot POST {self.path}"})
         answer = KINDS[options.kind, path](self, body, fault)
         if fault.get("take_and_reset"):
             raise Reset()
@@ -81,6 +86,8 @@ class Handler(BaseHTTPRequestHandler):
 def check_token(handler, scheme):
     if handler.headers.get("Authorization") != f"{scheme} {options.token}":
         given = handler.headers.get("Authorization", "")
+        if given.startswith("Basic "):
+            given += " (" + base64.b64decode(given.removeprefix("Basic ")).decode() + ")"
         raise Refused(403, {"text": f"Invalid token {given}", "code": 4})
 
 
@@ -127,13 +134,13 @@ def bulk(handler, body, fault):
     for at in range(0, len(lines) - 1, 2):
         action, record = json.loads(lines[at])["create"], json.loads(lines[at + 1])
         assert action["_index"].startswith("dbgov-2"), action
-        items.append({"create": create(action["_id"], record, at // 2, fault, taken)})
+        items.append({"create": create(action["_id"], record, lines[at + 1], at // 2, fault, taken)})
     log.write(taken)
     return {"errors": any("error" in item["create"] for item in items), "items": items}
 
 
-def create(uid, record, at, fault, taken):
-    if "mapping-error" in record.get("statement", {}).get("text", ""):
+def create(uid, record, line, at, fault, taken):
+    if b"mapping-error" in line:
         return {"status": 400, "error": {"type": "mapper_parsing_exception", "reason": "failed to parse"}}
     if fault.get("busy_each") and at % fault["busy_each"] == 0:
         return {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": "queue full"}}

@@ -262,6 +262,11 @@ impl Agent {
         self.config.path("audit", "dir")
     }
 
+    /// Where `/metrics` and `/healthz` are.
+    pub fn listen_address(&self) -> Result<String> {
+        Ok(self.config.path("agent", "listen")?.display().to_string())
+    }
+
     pub fn stdout_path(&self) -> PathBuf {
         self.scratch.path().join("stdout.log")
     }

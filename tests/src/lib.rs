@@ -22,6 +22,7 @@ pub mod process;
 pub mod receivers;
 pub mod runs;
 pub mod scratch;
+pub mod small_disk;
 pub mod truth;
 pub mod wire;
 

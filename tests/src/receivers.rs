@@ -1,6 +1,8 @@
 //! Real receivers of records, from the packages that `cargo xtask setup --only receivers` unpacks.
 
 mod certificates;
+mod nats;
+mod python;
 mod rsyslog;
 mod syslog_ng;
 
@@ -13,6 +15,8 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
 pub use certificates::{Certificates, Identity};
+pub use nats::{NATS_STREAM, NatsSite};
+pub use python::{Entry, Receiver, Running};
 pub use rsyslog::{Input, Rsyslog};
 pub use syslog_ng::{SyslogNg, Transport};
 

@@ -3,13 +3,11 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dbgov_tests::agent::{Agent, Config, segments};
 use dbgov_tests::postgres::{Options, Server};
-use dbgov_tests::scratch::Scratch;
+use dbgov_tests::small_disk::{self, SmallDisk};
 use dbgov_tests::wire::Client;
 use dbgov_tests::{journal, wait_for};
 use serde_json::Value;
@@ -119,45 +117,6 @@ fn a_torn_line_is_put_aside_and_told() {
     assert_eq!(crashes(&records).len(), 1);
 }
 
-/// A file system of a few MiB; unmounted on drop.
-struct SmallDisk {
-    path: PathBuf,
-    _scratch: Scratch,
-}
-
-impl SmallDisk {
-    fn mount(mib: u32) -> Self {
-        let scratch = Scratch::new("disk").unwrap();
-        let path = scratch.path().join("disk");
-        fs::create_dir(&path).unwrap();
-        let disk = SmallDisk {
-            path,
-            _scratch: scratch,
-        };
-        let status = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "dbgov-test"])
-            .arg(&disk.path)
-            .status()
-            .unwrap();
-        assert!(status.success(), "mount: {status}");
-        disk
-    }
-
-    /// Takes up so much of the room.
-    fn ballast(&self, mib: usize) -> PathBuf {
-        let path = self.path.join("ballast");
-        fs::write(&path, vec![0; mib << 20]).unwrap();
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: an agent that a failed test leaves behind has files open there.
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
-    }
-}
-
 fn journal_of(agent: &Agent) -> Value {
     agent.status().unwrap()["journal"].clone()
 }
@@ -167,9 +126,9 @@ fn a_full_disk_is_counted_told_and_made_good() {
     const FILLER_BYTES: usize = 100_000;
     let server = server();
     // 8 MiB of records are kept in memory: room for them has to be there in the end.
-    let disk = SmallDisk::mount(32);
-    let ballast = disk.ballast(30);
-    let audit = disk.path.join("audit");
+    let disk = SmallDisk::mount(32).unwrap();
+    let ballast = disk.ballast(30).unwrap();
+    let audit = disk.path().join("audit");
     let config = Config::watching(&[&server])
         .set(
             "audit",
@@ -253,16 +212,16 @@ fn a_full_disk_is_counted_told_and_made_good() {
 #[test]
 fn stopped_while_the_disk_is_full() {
     let server = server();
-    let disk = SmallDisk::mount(4);
-    let audit = disk.path.join("audit");
+    let disk = SmallDisk::mount(4).unwrap();
+    let audit = disk.path().join("audit");
     let config = Config::watching(&[&server]).set(
         "audit",
         "dir",
         &format!("{:?}", audit.display().to_string()),
     );
     let mut agent = Agent::start(config).unwrap();
-    let ballast = disk.path.join("ballast");
-    fill(&ballast);
+    let ballast = disk.path().join("ballast");
+    small_disk::fill(&ballast).unwrap();
     let mut client = connect(&server, "filler");
     let filler = "f".repeat(100_000);
     for n in 0..20 {
@@ -285,13 +244,6 @@ fn stopped_while_the_disk_is_full() {
         journal::of_kind(&records, "gap")
     );
     assert_eq!(records.last().unwrap()["kind"], "agent_stop");
-}
-
-/// Writes until there is no room.
-fn fill(path: &Path) {
-    let mut file = fs::File::create(path).unwrap();
-    let block = vec![0; 1 << 12];
-    while file.write_all(&block).is_ok() {}
 }
 
 /// Somebody deletes the segment that is being written.

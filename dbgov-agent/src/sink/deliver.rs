@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use super::scrub::Scrub;
+
 /// One record on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -55,6 +57,20 @@ impl DeliverError {
         DeliverError::Retry {
             what: what.into(),
             after: None,
+        }
+    }
+
+    /// Without the secrets that a receiver may have repeated.
+    pub(super) fn scrubbed(self, scrub: &Scrub) -> Self {
+        match self {
+            DeliverError::Retry { what, after } => DeliverError::Retry {
+                what: scrub.text(&what),
+                after,
+            },
+            DeliverError::Refused { what, places } => DeliverError::Refused {
+                what: scrub.text(&what),
+                places,
+            },
         }
     }
 }

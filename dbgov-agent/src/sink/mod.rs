@@ -11,6 +11,7 @@
 //! refused    what a receiver will never take, on disk
 //! sinks      all of them: their threads, their end, their status
 //! deliver    what every kind of sink can do: hand over a batch, or say why not
+//! scrub      secrets out of what receivers say
 //! progress   what became of each record of a batch, kept while it is tried again
 //! parts      a batch as one request, or as several
 //! file       ... into a file
@@ -40,6 +41,7 @@ mod parts;
 mod progress;
 mod refused;
 mod run;
+mod scrub;
 mod sinks;
 mod source;
 pub mod splunk;

@@ -99,6 +99,8 @@ struct Run<'a> {
     sent: Option<Cursor>,
     confirmed: Option<Cursor>,
     is_saved: bool,
+    /// The disk does not take the cursor.
+    is_blocked: bool,
     saved_at: Option<Instant>,
     loaded: bool,
     backoff: Backoff,
@@ -116,6 +118,7 @@ impl<'a> Run<'a> {
             sent: None,
             confirmed: None,
             is_saved: true,
+            is_blocked: false,
             saved_at: None,
             loaded: false,
             backoff: Backoff::default(),
@@ -297,7 +300,9 @@ impl<'a> Run<'a> {
     fn reached(&mut self) {
         if let Some(cursor) = self.sent.take() {
             // Only now: what a receiver that hangs has in its buffers was never taken.
-            self.job.board.works();
+            if !self.is_blocked {
+                self.job.board.works();
+            }
             self.backoff.reset();
             let waiting = self.source.as_ref().and_then(Source::held_time_unix_ns);
             self.job.board.reached(cursor.seq, waiting);
@@ -388,10 +393,15 @@ impl<'a> Run<'a> {
             return;
         }
         match cursor.save(&self.place) {
-            Ok(()) => self.is_saved = true,
+            Ok(()) => {
+                self.is_saved = true;
+                self.is_blocked = false;
+                self.job.board.unblocked();
+            }
             Err(error) => {
                 let path = self.place.file("cursor");
                 let what = format!("cannot write {}: {error}", path.display());
+                self.is_blocked = true;
                 self.job.board.failed(State::Blocked, &what);
             }
         }

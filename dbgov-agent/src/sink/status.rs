@@ -115,6 +115,16 @@ impl Board {
         status.state = State::Delivering;
     }
 
+    /// The disk takes the cursor again.
+    pub(super) fn unblocked(&self) {
+        let mut figures = self.lock();
+        let status = &mut figures.status;
+        if status.state == State::Blocked {
+            tracing::info!(sink = status.name, "the disk takes the cursor again");
+            status.state = State::Delivering;
+        }
+    }
+
     /// A record was read that is for the receiver.
     pub(super) fn waits(&self, time_unix_ns: u64) {
         self.lock().oldest_unix_ns.get_or_insert(time_unix_ns);

@@ -1,7 +1,7 @@
 use anyhow::Result;
 
 use super::ledger::account;
-use super::python::Receiver;
+use super::python::{Outages, Receiver};
 use super::stand::Stand;
 
 /// Each record is there once, also where the answer to a request was lost: the second time its id is known.

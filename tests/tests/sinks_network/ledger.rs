@@ -2,13 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// A record, as the receiver knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) seq: u64,
-    pub(crate) id: String,
-    pub(crate) session: String,
-}
+pub(crate) use dbgov_tests::receivers::Entry;
 
 #[derive(Debug)]
 pub(crate) struct Account {

@@ -1,65 +1,15 @@
 //! Against nats-server with JetStream.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use async_nats::jetstream::{self, consumer};
-use dbgov_tests::receivers::{Daemon, program};
+use dbgov_tests::receivers::NATS_STREAM as STREAM;
+pub(crate) use dbgov_tests::receivers::NatsSite as Site;
 use futures_util::StreamExt;
 
 use super::ledger::{Entry, account};
-use super::python::free_port;
 use super::stand::Stand;
-
-const STREAM: &str = "AUDIT";
-
-/// Where a server is and what it keeps, over its restarts.
-pub(crate) struct Site {
-    /// How the sink calls it.
-    pub(crate) host: &'static str,
-    pub(crate) port: u16,
-    config: PathBuf,
-}
-
-impl Site {
-    /// `more`: of its configuration.
-    pub(crate) fn new(dir: &Path, more: &str) -> Result<Self> {
-        let port = free_port()?;
-        std::fs::create_dir_all(dir)?;
-        let config = dir.join("nats.conf");
-        let store = dir.join("jetstream");
-        std::fs::write(
-            &config,
-            format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?} }}\n{more}"),
-        )?;
-        Ok(Site {
-            host: "127.0.0.1",
-            port,
-            config,
-        })
-    }
-
-    pub(crate) fn start(&self) -> Result<Daemon> {
-        let mut server = Daemon::new(self.config.with_extension("log"));
-        server.start(&program("nats-server")?, |command| {
-            command.arg("--config").arg(&self.config);
-        })?;
-        dbgov_tests::wait_for("nats-server listens", Duration::from_secs(10), || {
-            ensure!(server.is_running(), "nats-server ended: {}", server.log());
-            let stream = std::net::TcpStream::connect(("127.0.0.1", self.port));
-            Ok(stream.ok().map(drop))
-        })?;
-        Ok(server)
-    }
-
-    pub(crate) fn keys(&self) -> String {
-        format!(
-            "type = \"nats\"\nservers = [\"nats://{}:{}\"]\nstream = \"{STREAM}\"\ncreate_stream = {{}}",
-            self.host, self.port
-        )
-    }
-}
 
 pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output> {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,124 +1,22 @@
-//! Receivers written in Python, below `tests/receivers`.
+//! Receivers written in Python, below `tests/receivers`, that go and come back.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use dbgov_agent::sink::SinkStatus;
-use dbgov_tests::process::{self, Place};
-use nix::sys::signal::Signal;
+pub(crate) use dbgov_tests::postgres::free_port;
+pub(crate) use dbgov_tests::receivers::Receiver;
 
-use super::ledger::Entry;
 use super::stand::Stand;
 
-const PATIENCE: Duration = Duration::from_secs(5);
-
-#[derive(Debug, Clone)]
-pub(crate) struct Receiver {
-    script: &'static str,
-    pub(crate) port: u16,
-    pub(crate) log: PathBuf,
-    args: Vec<String>,
-}
-
-/// A receiver that runs; dropped, it is killed.
-pub(crate) struct Running {
-    child: Child,
-}
-
-/// A port nobody listens on now.
-pub(crate) fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    Ok(listener.local_addr()?.port())
-}
-
-impl Receiver {
-    pub(crate) fn http(kind: &str, dir: &Path) -> Result<Self> {
-        let receiver = Receiver::new("http_receiver.py", dir)?;
-        Ok(receiver.arg("--kind", kind))
-    }
-
-    pub(crate) fn grpc(dir: &Path) -> Result<Self> {
-        Receiver::new("grpc_receiver.py", dir)
-    }
-
-    /// In front of a broker at `upstream`.
-    pub(crate) fn kafka_front(dir: &Path, upstream: u16) -> Result<Self> {
-        let receiver = Receiver::new("kafka_front.py", dir)?;
-        Ok(receiver.arg("--upstream", &upstream.to_string()))
-    }
-
-    fn new(script: &'static str, dir: &Path) -> Result<Self> {
-        let log = dir.join("received.log");
-        std::fs::write(&log, "")?;
-        Ok(Receiver {
-            script,
-            port: free_port()?,
-            log,
-            args: Vec::new(),
-        })
-    }
-
-    pub(crate) fn arg(mut self, name: &str, value: &str) -> Self {
-        self.args.extend([name.to_owned(), value.to_owned()]);
-        self
-    }
-
-    /// What goes wrong, by the number of the request since this start.
-    pub(crate) fn start(&self, faults: &str) -> Result<Running> {
-        let python = dbgov_tests::receivers::python();
-        ensure!(
-            python.exists(),
-            "{} is not there; run: cargo xtask setup --only receivers",
-            python.display()
-        );
-        let script = dbgov_tests::workspace()
-            .join("tests/receivers")
-            .join(self.script);
-        let mut command = Place::default().command(python);
-        command
-            .arg("-B")
-            .arg(script)
-            .args(["--port", &self.port.to_string()])
-            .arg("--log")
-            .arg(&self.log)
-            .args(["--faults", faults])
-            .args(&self.args)
-            .stdout(Stdio::piped());
-        let mut child = process::spawn(command)?;
-        let out = child.stdout.take().context("it has a stdout")?;
-        let mut line = String::new();
-        BufReader::new(out).read_line(&mut line)?;
-        let running = Running { child };
-        ensure!(line.trim() == "ready", "the receiver did not start");
-        Ok(running)
-    }
-
-    pub(crate) fn arrived(&self) -> Result<Vec<Entry>> {
-        let text = std::fs::read_to_string(&self.log)?;
-        let entry = |line: &str| {
-            let mut words = line.split(' ');
-            Some(Entry {
-                seq: words.next()?.parse().ok()?,
-                id: words.next()?.to_owned(),
-                session: words.next()?.to_owned(),
-            })
-        };
-        text.lines()
-            .map(|line| entry(line).with_context(|| format!("{line:?}")))
-            .collect()
-    }
-
+pub(crate) trait Outages {
     /// Delivers everything while this receiver is stopped, comes back, is killed with records under way, and comes back.
     /// Each time something else is wrong with it (`faults`).
-    pub(crate) fn through_outages(
-        &self,
-        stand: &Stand,
-        keys: &str,
-        faults: [&str; 3],
-    ) -> Result<SinkStatus> {
+    fn through_outages(&self, stand: &Stand, keys: &str, faults: [&str; 3]) -> Result<SinkStatus>;
+}
+
+impl Outages for Receiver {
+    fn through_outages(&self, stand: &Stand, keys: &str, faults: [&str; 3]) -> Result<SinkStatus> {
         const AWAY: Duration = Duration::from_millis(500);
         let first = self.start(faults[0])?;
         stand.deliver(keys, || {
@@ -131,36 +29,5 @@ impl Receiver {
             std::thread::sleep(AWAY);
             self.start(faults[2])
         })
-    }
-
-    /// Waits until about so many records have arrived.
-    pub(crate) fn wait_for(&self, records: u64) -> Result<()> {
-        // A line: up to 6 digits, 64 of a hash, a session, two blanks and a newline.
-        const LINE_BYTES_MIN: u64 = 80;
-        dbgov_tests::wait_for("records arrive", Duration::from_secs(120), || {
-            let bytes = std::fs::metadata(&self.log)?.len();
-            Ok((bytes >= records * LINE_BYTES_MIN).then_some(()))
-        })
-    }
-}
-
-impl Running {
-    pub(crate) fn stop(mut self) -> Result<()> {
-        process::stop(&mut self.child, &[(Signal::SIGTERM, PATIENCE)])?;
-        Ok(())
-    }
-
-    /// kill -9
-    pub(crate) fn kill(mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

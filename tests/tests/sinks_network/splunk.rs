@@ -1,7 +1,7 @@
 use anyhow::Result;
 
 use super::ledger::account;
-use super::python::Receiver;
+use super::python::{Outages, Receiver};
 use super::stand::Stand;
 
 /// The collector is stopped and killed with events in its memory; it fails, hangs, resets, throttles; it loses events it

@@ -1,7 +1,7 @@
 use anyhow::Result;
 
 use super::ledger::account;
-use super::python::Receiver;
+use super::python::{Outages, Receiver};
 use super::stand::Stand;
 
 /// Stopped, killed, failing, resetting, hanging; each request is signed.

@@ -20,6 +20,7 @@ const SECRET_WORDS: &[&str] = &[
     // A user and a password before the host, a webhook's path.
     "url",
     "servers",
+    "brokers",
     "proxy",
 ];
 
@@ -46,6 +47,17 @@ impl Mistake {
 pub(crate) fn may_show_secret(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
     SECRET_WORDS.iter().any(|word| line.contains(word))
+}
+
+/// serde repeats a text where something else is expected: `invalid type: string "…", expected a map`.
+fn without_value(what: String) -> String {
+    let repeats = ["invalid type: ", "invalid value: ", "invalid length "];
+    match what.rsplit_once(", expected ") {
+        Some((before, expected)) if repeats.iter().any(|words| before.starts_with(words)) => {
+            format!("that is of the wrong type, expected {expected}")
+        }
+        _ => what,
+    }
 }
 
 type Entry = (Spanned<String>, Spanned<Value>);
@@ -134,10 +146,15 @@ impl Section {
                     what.push_str(also);
                     what.push_str(&hint.unwrap_or_default());
                 }
+                if reading.secret {
+                    what = without_value(what);
+                }
+                // A misspelt `token` has no word in it that tells.
+                let is_misspelt = what.starts_with("unknown field");
                 Mistake {
                     span: reading.at,
                     what,
-                    secret: reading.secret,
+                    secret: reading.secret || is_misspelt,
                 }
             },
         )

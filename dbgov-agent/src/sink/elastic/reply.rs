@@ -4,7 +4,6 @@ use serde::Deserialize;
 
 use crate::sink::MISCONFIGURED_RETRY;
 use crate::sink::http::answer::{self, Meaning};
-use crate::sink::http::client::excerpt;
 use crate::sink::http::{Client, Reply};
 use crate::sink::parts::{Answer, Each};
 
@@ -78,8 +77,8 @@ fn each(client: &Client, outcomes: Vec<Outcome>) -> Answer {
     for (at, Outcome { create }) in outcomes.into_iter().enumerate() {
         let error = create.error.unwrap_or_default();
         let words = || {
-            let reason = client.scrub(&excerpt(&error.reason));
-            format!("{} {}: {reason}", create.status, error.kind)
+            let said = format!("{}: {}", error.kind, error.reason);
+            format!("{} {}", create.status, client.scrub().excerpt(&said))
         };
         match fate(create.status, &error.kind) {
             Fate::Created => {}

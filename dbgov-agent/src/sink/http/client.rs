@@ -13,6 +13,7 @@ use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::answer;
+use crate::sink::scrub::Scrub;
 
 /// A receiver that cannot be reached within this is down; the caller's own limit is for the whole of a batch.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,8 +23,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 pub const REPLY_BYTES_MAX: usize = 64 * 1024;
 /// Where a proxy does not connect.
 const TUNNEL_HINT: &str = "; the proxy refuses: it wants another proxy_user and proxy_password, or may not or cannot reach the receiver";
-/// What an error shows of an answer.
-const EXCERPT_CHARS_MAX: usize = 200;
 
 #[derive(Debug)]
 pub struct Settings {
@@ -35,6 +34,8 @@ pub struct Settings {
     pub gzip: bool,
     /// Of every request. Their values are secrets.
     pub headers: Vec<(HeaderName, SecretString)>,
+    /// Never to be shown, whoever says it.
+    pub scrub: Scrub,
 }
 
 #[derive(Debug)]
@@ -59,8 +60,7 @@ pub struct Client {
     through_proxy: bool,
     gzip: bool,
     headers: HeaderMap,
-    /// Never to be shown, whoever says them.
-    secrets: Vec<SecretString>,
+    scrub: Scrub,
 }
 
 /// An answer, of whatever status.
@@ -76,7 +76,6 @@ pub struct Reply {
 impl Client {
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         let mut headers = HeaderMap::new();
-        let mut secrets = Vec::new();
         headers.insert(
             USER_AGENT,
             HeaderValue::from_static(concat!("dbgov/", env!("CARGO_PKG_VERSION"))),
@@ -86,7 +85,6 @@ impl Client {
                 .map_err(|_| SettingsError::Header(name.clone()))?;
             value.set_sensitive(true);
             headers.insert(name, value);
-            secrets.extend(shown_as(&secret));
         }
         let mut builder = reqwest::Client::builder()
             .no_proxy()
@@ -107,7 +105,6 @@ impl Client {
                 .map_err(|e| SettingsError::Client(chain(&e.without_url())))?;
             if let Some((user, password)) = proxy.auth {
                 all = all.basic_auth(&user, password.expose_secret());
-                secrets.push(password);
             }
             builder = builder.proxy(all);
         }
@@ -120,7 +117,7 @@ impl Client {
             through_proxy,
             gzip: settings.gzip,
             headers,
-            secrets,
+            scrub: settings.scrub,
         })
     }
 
@@ -198,7 +195,7 @@ impl Client {
             // What the proxy answered is not to be had.
             text.push_str(TUNNEL_HINT);
         }
-        self.scrub(&format!("{}: {text}", self.host()))
+        format!("{}: {}", self.host(), self.scrub.text(&text))
     }
 
     /// What the receiver said, for the status.
@@ -209,11 +206,11 @@ impl Client {
         if text.is_empty() {
             return format!("{} answered {status}", self.host());
         }
-        self.scrub(&format!(
+        format!(
             "{} answered {status}: {}",
             self.host(),
-            excerpt(text)
-        ))
+            self.scrub.excerpt(text)
+        )
     }
 
     /// Who was asked. What a proxy answers itself looks like the receiver's.
@@ -225,37 +222,10 @@ impl Client {
         }
     }
 
-    /// `text` without what is secret, should the receiver have repeated it.
-    pub fn scrub(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for secret in &self.secrets {
-            text = text.replace(secret.expose_secret(), "[removed]");
-        }
-        text
+    /// What must not be shown of what the receiver says.
+    pub fn scrub(&self) -> &Scrub {
+        &self.scrub
     }
-}
-
-/// The forms in which a header's value might come back: as a whole, and its last word (`Splunk TOKEN`).
-fn shown_as(secret: &SecretString) -> Vec<SecretString> {
-    /// Shorter ones would remove half of every message, and are no secrets.
-    const SECRET_CHARS_MIN: usize = 4;
-    let whole = secret.expose_secret();
-    let word = whole.rsplit(' ').next().unwrap_or(whole);
-    [whole, word]
-        .into_iter()
-        .filter(|text| text.len() >= SECRET_CHARS_MIN)
-        .map(SecretString::from)
-        .collect()
-}
-
-/// One line, of bounded length, of what somebody else wrote.
-pub fn excerpt(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    let mut short: String = text.chars().take(EXCERPT_CHARS_MAX).map(clean).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
 }
 
 /// An error with its causes, which most libraries leave to the reader; none of them twice.
@@ -293,7 +263,10 @@ mod tests {
     use super::*;
 
     fn client(url: &str) -> Client {
+        let mut scrub = Scrub::default();
+        scrub.hide("s3cr3t-token");
         Client::new(Settings {
+            scrub,
             url: url.parse().unwrap(),
             tls: None,
             proxy: None,
@@ -324,13 +297,6 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_is_one_short_line() {
-        let text = excerpt(&"ä\r\n".repeat(1000));
-        assert_eq!(text.chars().count(), EXCERPT_CHARS_MAX + 1);
-        assert!(!text.contains('\n'));
-    }
-
-    #[test]
     fn paths_are_put_below_the_configured_one() {
         let below = |url| client(url).below("_bulk").to_string();
         assert_eq!(below("http://h:9200"), "http://h:9200/_bulk");
@@ -345,6 +311,7 @@ mod tests {
             proxy: None,
             gzip: true,
             headers: vec![(HeaderName::from_static("x-key"), "a\nb".into())],
+            scrub: Scrub::default(),
         })
         .unwrap_err();
         assert!(error.to_string().contains("x-key"), "{error}");

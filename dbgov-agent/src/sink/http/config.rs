@@ -11,7 +11,11 @@ use serde::{Deserialize, Deserializer};
 
 use super::client::{Client, ProxySettings, Settings};
 use crate::sink::config::{Secret, SecretError};
+use crate::sink::scrub::Scrub;
 use crate::sink::tls::{TlsConfig, TlsError};
+
+/// A part of a path that is as long as this is a key rather than a name (Slack's have 24 characters).
+const SEGMENT_CHARS_MIN: usize = 16;
 
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
@@ -201,7 +205,37 @@ impl HttpConfig {
             proxy: self.proxy.as_ref().map(Proxy::settings).transpose()?,
             gzip: self.gzip,
             headers: self.headers()?,
+            scrub: self.scrub()?,
         })
+    }
+
+    /// What a receiver may know of this sink, and repeat. A webhook's path often is its secret.
+    pub fn scrub(&self) -> Result<Scrub, ConnectError> {
+        let mut scrub = Scrub::default();
+        for (_, value) in self.headers()? {
+            let value = value.expose_secret();
+            scrub.hide(value);
+            // `Splunk TOKEN`
+            value.rsplit(' ').take(1).for_each(|word| scrub.hide(word));
+        }
+        if let Some(Auth::Basic { password, .. }) = &self.auth {
+            scrub.hide(password.read()?.expose_secret());
+        }
+        if let Some((user, password)) = self.proxy.as_ref().and_then(|proxy| proxy.auth.as_ref()) {
+            let password = password.read()?;
+            scrub.hide(password.expose_secret());
+            scrub.hide(&BASE64_STANDARD.encode(format!("{user}:{}", password.expose_secret())));
+        }
+        scrub.hide(self.url.path().trim_matches('/'));
+        let segments = self.url.path().split('/');
+        segments
+            .filter(|segment| segment.len() >= SEGMENT_CHARS_MIN)
+            .for_each(|segment| scrub.hide(segment));
+        scrub.hide(self.url.query().unwrap_or_default());
+        for (_, value) in self.url.query_pairs() {
+            scrub.hide(&value);
+        }
+        Ok(scrub)
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn test_client(url: &str) -> Client {
         proxy: None,
         gzip: false,
         headers: Vec::new(),
+        scrub: super::scrub::Scrub::default(),
     })
     .unwrap()
 }

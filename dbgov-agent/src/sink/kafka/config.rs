@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::properties;
 use crate::sink::config::Secret;
+use crate::sink::scrub::Scrub;
 use crate::sink::tls::TlsConfig;
 
 /// Length of a topic's name, characters (Kafka's own limit).
@@ -197,6 +199,19 @@ impl KafkaConfig {
         // librdkafka names the property that is wrong.
         let checked = config.create_native_config();
         checked.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// What a broker knows of this sink, and may repeat.
+    pub(super) fn scrub(&self) -> Scrub {
+        let mut scrub = Scrub::default();
+        if let Some(password) = self
+            .sasl
+            .as_ref()
+            .and_then(|sasl| sasl.password.read().ok())
+        {
+            scrub.hide(password.expose_secret());
+        }
+        scrub
     }
 
     pub fn for_each_path(&mut self, visit: &mut dyn FnMut(&mut PathBuf)) {

@@ -76,7 +76,7 @@ impl Kafka {
             return Ok(());
         }
         let made = client_config(&self.config).and_then(|config| {
-            BaseProducer::from_config_and_context(&config, Context::default())
+            BaseProducer::from_config_and_context(&config, Context::new(self.config.scrub()))
                 .map_err(|error| SetupError::Client(error.to_string()))
         });
         match made {
@@ -190,6 +190,13 @@ impl Kafka {
 
 impl Deliver for Kafka {
     async fn deliver(&mut self, batch: &[Item]) -> Result<(), DeliverError> {
+        let delivered = self.produce(batch).await;
+        delivered.map_err(|error| error.scrubbed(&self.config.scrub()))
+    }
+}
+
+impl Kafka {
+    async fn produce(&mut self, batch: &[Item]) -> Result<(), DeliverError> {
         if self.progress.begin(batch) {
             self.handed_over.clear();
             self.handed_over.resize(batch.len(), false);

@@ -8,6 +8,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 
+use crate::sink::scrub::Scrub;
+
 /// What becomes of the messages of one batch.
 #[derive(Debug, Default)]
 pub(super) struct Reports(Mutex<Told>);
@@ -47,6 +49,16 @@ impl Reports {
 #[derive(Debug, Default)]
 pub(super) struct Context {
     pub(super) reports: Reports,
+    scrub: Scrub,
+}
+
+impl Context {
+    pub(super) fn new(scrub: Scrub) -> Self {
+        Context {
+            reports: Reports::default(),
+            scrub,
+        }
+    }
 }
 
 impl ProducerContext for Context {
@@ -69,7 +81,7 @@ impl ProducerContext for Context {
 impl ClientContext for Context {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, text: &str) {
         // What matters comes as an error too; without `debug`, which cannot be set, no line has a secret in it.
-        tracing::debug!(facility, text, "librdkafka");
+        tracing::debug!(facility, text = self.scrub.text(text), "librdkafka");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

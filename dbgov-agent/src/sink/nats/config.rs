@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::connection;
 use super::subject::Template;
 use crate::sink::config::Secret;
+use crate::sink::scrub::Scrub;
 use crate::sink::tls::TlsConfig;
 
 /// Messages under way at once. Each is a record in memory twice, here and on its way.
@@ -206,6 +208,20 @@ impl NatsConfig {
     /// What can be seen without a server.
     pub fn check(&self) -> Result<(), String> {
         connection::check(self).map_err(|error| error.to_string())
+    }
+
+    /// What a server knows of this sink, and may repeat.
+    pub(super) fn scrub(&self) -> Scrub {
+        let mut scrub = Scrub::default();
+        let secret = match &self.auth {
+            Some(NatsAuth::Nkey(secret) | NatsAuth::Token(secret)) => Some(secret),
+            Some(NatsAuth::User { password, .. }) => Some(password),
+            Some(NatsAuth::Credentials(_)) | None => None,
+        };
+        if let Some(secret) = secret.and_then(|secret| secret.read().ok()) {
+            scrub.hide(secret.expose_secret());
+        }
+        scrub
     }
 
     pub fn for_each_path(&mut self, visit: &mut dyn FnMut(&mut PathBuf)) {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::config::{NatsAuth, NatsConfig};
 use crate::sink::config::SecretError;
 use crate::sink::http::client::chain;
+use crate::sink::scrub::Scrub;
 use crate::sink::tls::TlsError;
 use crate::sink::{DeliverError, MISCONFIGURED_RETRY};
 
@@ -62,8 +63,9 @@ impl Connection {
         let (tell, lost) = watch::channel(false);
         let said = Arc::new(Mutex::new(None));
         let heard = said.clone();
+        let scrub = config.scrub();
         let options = options.event_callback(move |event| {
-            hear(&event, &tell, &heard);
+            hear(&event, &scrub, &tell, &heard);
             async {}
         });
         let client =
@@ -158,8 +160,8 @@ fn refused(auth: Option<&NatsAuth>) -> String {
     }
 }
 
-fn hear(event: &Event, lost: &watch::Sender<bool>, said: &Mutex<Option<String>>) {
-    tracing::debug!(%event, "NATS");
+fn hear(event: &Event, scrub: &Scrub, lost: &watch::Sender<bool>, said: &Mutex<Option<String>>) {
+    tracing::debug!(event = scrub.text(&event.to_string()), "NATS");
     match event {
         Event::Disconnected | Event::Closed | Event::ClientError(_) => {
             let _ = lost.send(true);

@@ -58,6 +58,13 @@ impl Nats {
 
 impl Deliver for Nats {
     async fn deliver(&mut self, batch: &[Item]) -> Result<(), DeliverError> {
+        let delivered = self.publish(batch).await;
+        delivered.map_err(|error| error.scrubbed(&self.config.scrub()))
+    }
+}
+
+impl Nats {
+    async fn publish(&mut self, batch: &[Item]) -> Result<(), DeliverError> {
         self.progress.begin(batch);
         let connection = match self.connection.take() {
             Some(connection) if connection.is_up() => connection,

@@ -14,8 +14,9 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use super::config::SetupError;
 use super::status;
 use crate::sink::http::HttpConfig;
-use crate::sink::http::client::{REPLY_BYTES_MAX, chain, excerpt};
+use crate::sink::http::client::{REPLY_BYTES_MAX, chain};
 use crate::sink::parts::Answer;
+use crate::sink::scrub::Scrub;
 
 /// A collector that cannot be reached within this is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,7 +33,7 @@ pub(super) struct Grpc {
 struct Connected {
     client: LogsServiceClient<Channel>,
     metadata: MetadataMap,
-    secrets: Vec<String>,
+    scrub: Scrub,
 }
 
 impl std::fmt::Debug for Grpc {
@@ -67,14 +68,24 @@ impl Grpc {
         *request.metadata_mut() = connected.metadata.clone();
         match connected.client.export(request).await {
             Ok(response) => {
+                let partial = response.into_inner().partial_success;
+                let answer = status::succeeded(partial, records, &connected.scrub);
                 self.connected = Some(connected);
-                status::succeeded(response.into_inner().partial_success, records)
+                answer
             }
             Err(failed) => {
-                let what = connected.describe(&failed, &self.config.host());
+                let said = connected.scrub.excerpt(failed.message());
+                let what = format!(
+                    "{} answered {:?}: {said}",
+                    self.config.host(),
+                    failed.code()
+                );
                 match failed.source() {
                     // Not from the collector: the connection broke.
-                    Some(cause) => Answer::later(format!("{what}: {}", chain(cause))),
+                    Some(cause) => {
+                        let cause = connected.scrub.text(&chain(cause));
+                        Answer::later(format!("{what}: {cause}"))
+                    }
                     None => status::failed(failed.code(), what, failed.details()),
                 }
             }
@@ -84,11 +95,12 @@ impl Grpc {
     async fn connect(&self) -> Result<Connected, Answer> {
         let setup = |error: SetupError| Answer::misconfigured(error.to_string());
         let endpoint = endpoint(&self.config).map_err(setup)?;
-        let (metadata, secrets) = metadata(&self.config).map_err(setup)?;
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|error| Answer::later(format!("{}: {}", self.config.host(), chain(&error))))?;
+        let metadata = metadata(&self.config).map_err(setup)?;
+        let scrub = self.config.scrub().map_err(|error| setup(error.into()))?;
+        let channel = endpoint.connect().await.map_err(|error| {
+            let cause = scrub.text(&chain(&error));
+            Answer::later(format!("{}: {cause}", self.config.host()))
+        })?;
         let mut client = LogsServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
         if self.config.gzip() {
             client = client.send_compressed(CompressionEncoding::Gzip);
@@ -96,22 +108,8 @@ impl Grpc {
         Ok(Connected {
             client,
             metadata,
-            secrets,
+            scrub,
         })
-    }
-}
-
-impl Connected {
-    fn describe(&self, failed: &tonic::Status, host: &str) -> String {
-        let mut text = format!(
-            "{host} answered {:?}: {}",
-            failed.code(),
-            excerpt(failed.message())
-        );
-        for secret in &self.secrets {
-            text = text.replace(secret, "[removed]");
-        }
-        text
     }
 }
 
@@ -154,17 +152,14 @@ fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
     })
 }
 
-/// The headers, and what must not be shown of them.
-fn metadata(config: &HttpConfig) -> Result<(MetadataMap, Vec<String>), SetupError> {
+fn metadata(config: &HttpConfig) -> Result<MetadataMap, SetupError> {
     let mut metadata = MetadataMap::new();
-    let mut secrets = Vec::new();
     for (name, secret) in config.headers()? {
         let wrong = || SetupError::Metadata(name.to_string());
         let key: AsciiMetadataKey = name.as_str().parse().map_err(|_| wrong())?;
         let mut value: AsciiMetadataValue = secret.expose_secret().parse().map_err(|_| wrong())?;
         value.set_sensitive(true);
         metadata.insert(key, value);
-        secrets.push(secret.expose_secret().to_owned());
     }
-    Ok((metadata, secrets))
+    Ok(metadata)
 }

@@ -59,7 +59,7 @@ fn judge(client: &Client, mut reply: Reply, records: usize) -> Answer {
     if reply.status.is_success() {
         // An empty body is a response without anything to say.
         return match ExportLogsServiceResponse::decode(reply.body.as_slice()) {
-            Ok(response) => status::succeeded(response.partial_success, records),
+            Ok(response) => status::succeeded(response.partial_success, records, client.scrub()),
             Err(_) => Answer::misconfigured(format!(
                 "{}; that is no answer of a collector",
                 client.describe(&reply)

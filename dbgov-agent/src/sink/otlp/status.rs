@@ -9,8 +9,8 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsPartialSuccess;
 use prost::Message;
 use tonic::Code;
 
-use crate::sink::http::client::excerpt;
 use crate::sink::parts::{Answer, Each};
+use crate::sink::scrub::Scrub;
 
 /// google.rpc.Status, which comes as `grpc-status-details-bin`, and as the body of errors over HTTP.
 #[derive(Clone, PartialEq, Message)]
@@ -96,11 +96,15 @@ fn retry_delay(status: &RpcStatus) -> Option<Duration> {
 
 /// Of a call that succeeded: the collector may have rejected some, must not be sent the same again, and does not say
 /// which it rejected. All of them count as refused, so that none is lost.
-pub(super) fn succeeded(partial: Option<ExportLogsPartialSuccess>, records: usize) -> Answer {
+pub(super) fn succeeded(
+    partial: Option<ExportLogsPartialSuccess>,
+    records: usize,
+    scrub: &Scrub,
+) -> Answer {
     let Some(partial) = partial else {
         return Answer::Taken;
     };
-    let said = excerpt(&partial.error_message);
+    let said = scrub.excerpt(&partial.error_message);
     if partial.rejected_log_records <= 0 {
         if !said.is_empty() {
             tracing::warn!("the collector took all records and warns: {said}");
@@ -213,18 +217,27 @@ mod tests {
 
     #[test]
     fn partial_success_loses_nothing() {
-        assert_eq!(succeeded(None, 3), Answer::Taken);
+        assert_eq!(succeeded(None, 3, &Scrub::default()), Answer::Taken);
         let partial = |rejected, words: &str| {
             Some(ExportLogsPartialSuccess {
                 rejected_log_records: rejected,
                 error_message: words.to_owned(),
             })
         };
-        assert_eq!(succeeded(partial(0, "deprecated"), 3), Answer::Taken);
-        let Answer::Each(each) = succeeded(partial(1, "too old"), 3) else {
+        assert_eq!(
+            succeeded(partial(0, "deprecated"), 3, &Scrub::default()),
+            Answer::Taken
+        );
+        let Answer::Each(each) = succeeded(partial(1, "too old"), 3, &Scrub::default()) else {
             panic!("taken");
         };
         assert_eq!(each.refused.len(), 3);
         assert!(each.refused[0].1.contains("too old"));
+        let mut scrub = Scrub::default();
+        scrub.hide("hunter2");
+        let Answer::Each(each) = succeeded(partial(1, "not for hunter2"), 1, &scrub) else {
+            panic!("taken");
+        };
+        assert!(each.refused[0].1.ends_with("not for [removed]"));
     }
 }

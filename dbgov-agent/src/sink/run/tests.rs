@@ -1,3 +1,5 @@
+mod disk;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -274,27 +276,6 @@ fn refused_records_are_kept_and_the_others_go_on() {
     let body: serde_json::Value =
         serde_json::from_str(refused[0]["body"].as_str().unwrap()).unwrap();
     assert_eq!(body["chain"]["hash"], refused[0]["id"]);
-}
-
-#[test]
-fn refused_records_that_cannot_be_kept_hold_the_sink_up() {
-    let dir = tempfile::tempdir().unwrap();
-    journal(dir.path(), 0..30);
-    let job = job(dir.path(), "batch_records_max = 10");
-    let place = Place::new(dir.path(), &job.config.name);
-    // A directory in its place: it cannot be opened.
-    std::fs::create_dir_all(place.file("refused.jsonl")).unwrap();
-    let mut receiver = Receiver::answering([Answer::Take, Answer::Refuse(vec![0])]);
-    runtime().block_on(async {
-        let ends = timeout(Duration::from_secs(1), run(&job, &mut receiver)).await;
-        assert!(ends.is_err(), "it goes on without the record");
-    });
-    assert_eq!(receiver.took, numbers(1..=20));
-    let status = shown(&job);
-    assert_eq!((status.state, status.delivered_seq), (State::Blocked, 10));
-    std::fs::remove_dir(place.file("refused.jsonl")).unwrap();
-    play(&job, &mut receiver);
-    assert_eq!(receiver.took[20..], numbers(11..=30));
 }
 
 #[test]
