@@ -201,7 +201,7 @@ mod tests {
             let config = client_config(&kafka(keys)).unwrap();
             let given = config.config_map();
             for (name, value) in expected {
-                assert_eq!(given.get(name), Some(value), "{keys}");
+                assert_eq!(config.get(name), Some(*value), "{keys}");
             }
             let has = |start| given.keys().any(|name| name.starts_with(start));
             assert_eq!(has("ssl."), keys.contains("tls"), "{keys}: {given:?}");
