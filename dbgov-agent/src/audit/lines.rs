@@ -58,19 +58,26 @@ impl Lines {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = open_regular(path)?;
         let is_compressed = path.to_str().is_some_and(segment::is_compressed);
-        let source = if is_compressed {
-            let mut decoder = zstd::Decoder::new(file)?;
-            decoder.window_log_max(WINDOW_LOG_MAX)?;
-            Source::Compressed(Box::new(decoder))
-        } else {
-            Source::Plain { file, at: 0 }
-        };
-        Ok(Lines {
+        if !is_compressed {
+            return Ok(Lines::plain(file, 0));
+        }
+        let mut decoder = zstd::Decoder::new(file)?;
+        decoder.window_log_max(WINDOW_LOG_MAX)?;
+        Ok(Lines::of(Source::Compressed(Box::new(decoder))))
+    }
+
+    /// The lines of a file that is not compressed, from the one on that begins at this byte.
+    pub(super) fn plain(file: File, at: u64) -> Self {
+        Lines::of(Source::Plain { file, at })
+    }
+
+    fn of(source: Source) -> Self {
+        Lines {
             source,
             buffer: Vec::new(),
             line: 0..0,
             taken: 0,
-        })
+        }
     }
 
     /// The next line, without its newline; `None` where no more is there now. Half a line is not there yet.

@@ -28,6 +28,7 @@
 //! live       a line as a person wants to read it on a terminal
 //! ```
 
+mod backwards;
 mod batch;
 mod block;
 mod blocks;

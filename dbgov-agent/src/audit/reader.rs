@@ -66,6 +66,24 @@ impl Reader {
         Ok(reader)
     }
 
+    /// Stands where `lines` do in the named segment, before the record number `seq`; without, at its beginning.
+    pub(super) fn open_within(dir: &Path, name: String, lines: Lines, seq: Option<u64>) -> Self {
+        let first_seq = segment::first_seq(&name).unwrap_or_default();
+        let next_seq = seq.unwrap_or(first_seq);
+        Reader {
+            dir: dir.to_owned(),
+            current: Some(Current {
+                name,
+                first_seq,
+                lines,
+                next_seq,
+                is_damaged: false,
+            }),
+            next_seq,
+            missed: None,
+        }
+    }
+
     /// The next line, without its newline; `None` where no more is there now: call again later. Half a line is not there
     /// yet. After [`ReadError::Damaged`] or [`ReadError::NoLines`], which are told once, it goes on with the next
     /// segment, and [`take_missed`](Self::take_missed) tells what could not be read.

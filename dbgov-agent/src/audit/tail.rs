@@ -5,63 +5,123 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::backwards::Backwards;
 use super::lines::Lines;
 use super::reader::{ReadError, Reader};
 use super::segment;
+use super::view::View;
 
 /// How often a follower looks for more: below what a person notices, and next to nothing in cost.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Stands before the newest `lines` lines of the journal that are `wanted` (others may be between them); with 0, at its
-/// end. Reads as few segments as hold that many, from the newest on.
+/// end. Reads as few segments as hold that many, from the newest on, and of one that is not compressed no more than its
+/// end.
 pub fn open(dir: &Path, lines: u64, wanted: impl Fn(&[u8]) -> bool) -> Result<Reader, ReadError> {
     let mut missing = usize::try_from(lines).unwrap_or(usize::MAX);
     let mut start = None;
-    for name in segment::list(dir)?.iter().rev() {
-        let path = dir.join(name);
-        let first_seq = segment::first_seq(name).unwrap_or_default();
-        let found = match Lines::open(&path) {
-            Ok(lines) => newest(lines, first_seq, missing, &wanted),
+    for name in segment::list(dir)?.into_iter().rev() {
+        let path = dir.join(&name);
+        let found = match segment::is_compressed(&name) {
+            true => forwards(&path, missing, &wanted),
+            false => from_the_end(&path, missing, &wanted),
+        };
+        let found = match found {
+            Ok(found) => found,
             // Removed since it was listed: then so was everything older.
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             Err(source) => return Err(ReadError::Segment { path, source }),
         };
-        start = start.or(Some(found.end));
-        start = found.seqs.front().copied().or(start);
-        missing -= found.seqs.len();
+        missing -= found.wanted;
+        if start.is_none() || found.wanted > 0 {
+            start = Some((name, found.place));
+        }
         if missing == 0 {
             break;
         }
     }
-    Reader::open_after(dir, start.map_or(0, |seq| seq.saturating_sub(1)))
+    match start {
+        None => Reader::open_after(dir, 0),
+        Some((name, Place::Line(number))) => {
+            let first_seq = segment::first_seq(&name).unwrap_or_default();
+            Reader::open_after(dir, first_seq.saturating_add(number).saturating_sub(1))
+        }
+        Some((name, Place::Byte { lines, seq })) => Ok(Reader::open_within(dir, name, lines, seq)),
+    }
 }
 
 /// What one segment has of the newest lines.
-struct Newest {
-    /// Numbers of the newest that are wanted, oldest first.
-    seqs: VecDeque<u64>,
-    /// Number of the line that would come next.
-    end: u64,
+struct Found {
+    /// So many that are wanted.
+    wanted: usize,
+    /// Before the first of them, or behind the last line.
+    place: Place,
 }
 
-/// What cannot be read of the segment, the reader will tell.
-fn newest(
-    mut lines: Lines,
-    first_seq: u64,
-    most: usize,
-    wanted: &impl Fn(&[u8]) -> bool,
-) -> Newest {
-    let (mut seqs, mut seq) = (VecDeque::new(), first_seq);
+enum Place {
+    /// Behind so many lines of the segment.
+    Line(u64),
+    /// There `lines` stand, before the record of this number; `None`: at the beginning of the segment.
+    Byte { lines: Lines, seq: Option<u64> },
+}
+
+/// Of a segment that can only be read from its beginning. What cannot be read of it, the reader will tell.
+fn forwards(path: &Path, most: usize, wanted: &impl Fn(&[u8]) -> bool) -> io::Result<Found> {
+    let mut lines = Lines::open(path)?;
+    let (mut places, mut number) = (VecDeque::new(), 0);
     while let Ok(true) = lines.advance() {
         if most > 0 && wanted(lines.line()) {
-            if seqs.len() == most {
-                seqs.pop_front();
+            if places.len() == most {
+                places.pop_front();
             }
-            seqs.push_back(seq);
+            places.push_back(number);
         }
-        seq = seq.saturating_add(1);
+        number += 1;
     }
-    Newest { seqs, end: seq }
+    Ok(Found {
+        wanted: places.len(),
+        place: Place::Line(places.front().copied().unwrap_or(number)),
+    })
+}
+
+/// As [`forwards`], of a segment that is not compressed.
+fn from_the_end(path: &Path, most: usize, wanted: &impl Fn(&[u8]) -> bool) -> io::Result<Found> {
+    let mut lines = match Backwards::open(path) {
+        // No journal: the reader comes upon the same.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Ok(Found {
+                wanted: 0,
+                place: Place::Line(0),
+            });
+        }
+        lines => lines?,
+    };
+    let (mut found, mut offset, mut seq) = (0, lines.end(), None);
+    let mut is_last = true;
+    while found < most || is_last {
+        if !matches!(lines.advance(), Ok(true)) {
+            break;
+        }
+        if is_last {
+            seq = number(lines.line()).map(|seq| seq.saturating_add(1));
+        }
+        if found < most && wanted(lines.line()) {
+            (offset, seq) = (lines.offset(), number(lines.line()));
+            found += 1;
+        }
+        is_last = false;
+    }
+    Ok(Found {
+        wanted: found,
+        place: Place::Byte {
+            lines: Lines::plain(lines.into_file(), offset),
+            seq,
+        },
+    })
+}
+
+fn number(line: &[u8]) -> Option<u64> {
+    View::parse(line).ok().map(|view| view.seq)
 }
 
 #[cfg(test)]
@@ -201,6 +261,51 @@ mod tests {
         append(&mut journal, 1..2);
         let mut tail = open(dir.path(), 2, is_statement).unwrap();
         assert_eq!(rest(&mut tail), [long, "1".to_owned()]);
+    }
+
+    #[test]
+    fn of_a_segment_only_the_end_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = journal(dir.path());
+        append(&mut journal, 0..2);
+        let content = std::fs::read(dir.path().join(&*journal.stats().segment)).unwrap();
+        let path = dir.path().join(segment::name(u64::MAX, 1000));
+        let file = File::create(&path).unwrap();
+        // Before its lines 64 GiB of nothing, which nobody could read in the time of a test.
+        let begin = 1 << 36;
+        file.write_all_at(b"\n", begin - 1).unwrap();
+        file.write_all_at(&content, begin).unwrap();
+        file.write_all_at(b"{\"torn", begin + content.len() as u64)
+            .unwrap();
+        for lines in 0..=2 {
+            let mut tail = open(dir.path(), lines, is_statement).unwrap();
+            assert_eq!(rest(&mut tail), numbers(2 - lines as u32..2));
+            assert_eq!(tail.next_seq(), 1 + journal.stats().last_seq);
+        }
+    }
+
+    #[test]
+    fn more_lines_than_there_are_and_a_compressed_segment_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = journal(dir.path());
+        append(&mut journal, 0..20);
+        let segments = segment::sorted(storage::names(dir.path()).unwrap());
+        let (newest, complete) = segments.split_last().unwrap();
+        assert!(!complete.is_empty() && !segment::is_compressed(newest));
+        for name in complete {
+            let path = dir.path().join(name);
+            let content = std::fs::read(&path).unwrap();
+            let compressed = zstd::encode_all(content.as_slice(), 1).unwrap();
+            let name = format!("{name}{}", segment::COMPRESSED_SUFFIX);
+            std::fs::write(dir.path().join(name), compressed).unwrap();
+            std::fs::remove_file(&path).unwrap();
+        }
+        for lines in [0, 1, 2, 5, 19, 20, 21, 1000, u64::MAX] {
+            let mut tail = open(dir.path(), lines, is_statement).unwrap();
+            let from = 20 - u32::try_from(lines).unwrap_or(20).min(20);
+            assert_eq!(rest(&mut tail), numbers(from..20), "{lines} lines");
+            assert_eq!(tail.next_seq(), 1 + journal.stats().last_seq);
+        }
     }
 
     #[test]

@@ -1,4 +1,8 @@
+use std::collections::HashSet;
+
 use super::*;
+use crate::capture::event::{Captured, Ends};
+use crate::protocol::Direction;
 
 const COOKIE: u64 = 7;
 

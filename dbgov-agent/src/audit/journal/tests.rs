@@ -3,8 +3,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 use super::super::key::PrivateKey;
-use super::super::samples;
 use super::super::storage_fake::Disk;
+use super::super::{samples, segment};
+use super::disk::RETRY_DELAY_MIN;
 use super::*;
 
 const ROOMY_BYTES: usize = 1 << 30;
