@@ -162,7 +162,7 @@ fn mistakes_are_named() {
         ),
         (
             "type = \"kafka\"\nbrokers = [\"a:1\", \"h:99999\"]\ntopic = \"t\"",
-            "brokers: \"h:99999\": give HOST or HOST:PORT",
+            "brokers: number 2 of them: give HOST or HOST:PORT",
         ),
         (
             "type = \"kafka\"\nbrokers = [\"SSL://h:9093\"]\ntopic = \"t\"",

@@ -121,7 +121,13 @@ impl TryFrom<Written> for KafkaConfig {
         if written.brokers.is_empty() {
             return Err("brokers: give one or more, such as \"kafka.example:9092\"".to_owned());
         }
-        written.brokers.iter().try_for_each(|text| broker(text))?;
+        // Its text is not repeated: somebody may have written a password into it.
+        if let Some(at) = written.brokers.iter().position(|text| !is_broker(text)) {
+            return Err(format!(
+                "brokers: number {} of them: give HOST or HOST:PORT, without a scheme; what is encrypted is said by tls, and a password by password",
+                at + 1
+            ));
+        }
         let topic = written.topic;
         let is_topic = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if topic.is_empty()
@@ -167,25 +173,15 @@ impl TryFrom<Written> for KafkaConfig {
 
 /// `kafka.example`, `kafka.example:9093`, `[2001:db8::1]:9093`. librdkafka passes over what it cannot read, as long as
 /// one is left.
-fn broker(text: &str) -> Result<(), String> {
-    let wrong = || {
-        Err(format!(
-            "brokers: {text:?}: give HOST or HOST:PORT, without a scheme; what is encrypted is said by tls"
-        ))
-    };
+fn is_broker(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
         _ => (text, None),
     };
     let is_ipv6 = host.starts_with('[') && host.ends_with(']');
     let is_host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if host.is_empty() || !(is_ipv6 || host.chars().all(is_host)) {
-        return wrong();
-    }
-    match port.map(str::parse::<u16>) {
-        None | Some(Ok(1..)) => Ok(()),
-        Some(_) => wrong(),
-    }
+    let is_port = |port: &str| matches!(port.parse::<u16>(), Ok(1..));
+    !host.is_empty() && (is_ipv6 || host.chars().all(is_host)) && port.is_none_or(is_port)
 }
 
 impl KafkaConfig {
