@@ -35,8 +35,9 @@ const BATCH_RECORDS_MAX: usize = 100_000;
 const BATCH_BYTES_MAX: usize = 64 << 20;
 /// The longest a record may wait for others, milliseconds: who waits longer wants a report, not a sink.
 const BATCH_INTERVAL_MS_MAX: u64 = 60_000;
-/// Shorter than any round trip over the world; longer than anybody waits, milliseconds.
-const TIMEOUT_MS_MIN: u64 = 100;
+/// Shorter than what a syslog receiver is watched for and any round trip over the world; longer than anybody waits,
+/// milliseconds.
+const TIMEOUT_MS_MIN: u64 = 500;
 const TIMEOUT_MS_MAX: u64 = 600_000;
 
 /// A sink, as configured.

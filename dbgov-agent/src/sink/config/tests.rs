@@ -115,7 +115,7 @@ fn mistakes_are_named_with_their_place() {
             "type = \"stdout\"\nbatch_records_max = 0",
             "line 4, column 21: batch_records_max = 0: give 1 to 100000",
         ),
-        ("type = \"stdout\"\ntimeout_ms = 1", "give 100 to 600000"),
+        ("type = \"stdout\"\ntimeout_ms = 1", "give 500 to 600000"),
         (
             "type = \"stdout\"\nfilter = { kinds = [\"x\"] }",
             "line 4, column 10: there is no kind \"x\"",

@@ -96,7 +96,7 @@ fn journal(dir: &Path, records: std::ops::Range<u32>) -> Durable {
 }
 
 fn job(dir: &Path, keys: &str) -> Job {
-    let text = format!("[[sink]]\nname = \"siem\"\ntype = \"stdout\"\ntimeout_ms = 100\n{keys}");
+    let text = format!("[[sink]]\nname = \"siem\"\ntype = \"stdout\"\ntimeout_ms = 500\n{keys}");
     let config = crate::config::Config::parse(&text, Path::new("dbgov.toml")).unwrap();
     let (stopper, stop) = stop::pair();
     // The tests that stop a sink make their own.

@@ -14,6 +14,10 @@ use crate::sink::deliver::{Deliver, DeliverError, Item};
 const CONFIRM_INTERVAL: Duration = Duration::from_secs(10);
 /// ... or so many bytes: that much is sent again after a failure. A connection for each 4 MiB costs nothing.
 const CONFIRM_BYTES: usize = 4 << 20;
+/// So long after it has closed a connection in order, a receiver must still be there: one that is stopped closes in
+/// order too, and drops what it has read and not yet written (syslog-ng's queue of a thousand messages in memory).
+const STAY: Duration = Duration::from_millis(300);
+const CLOSED: &str = "the receiver has closed the connection";
 /// Memory kept for the next batch, bytes.
 const KEPT_BYTES: usize = 2 << 20;
 
@@ -31,8 +35,19 @@ pub struct Syslog {
 #[derive(Debug)]
 struct Connection {
     stream: Stream,
+    /// When the first bytes were sent over it.
     since: Instant,
     bytes: usize,
+}
+
+impl Connection {
+    async fn open(config: &SyslogConfig) -> Result<Self, String> {
+        Ok(Connection {
+            stream: Stream::connect(config).await?,
+            since: Instant::now(),
+            bytes: 0,
+        })
+    }
 }
 
 impl SyslogConfig {
@@ -86,23 +101,41 @@ impl Syslog {
         // Taken out for as long as it is not known to be whole: who drops this future drops the connection, which may
         // have half a message in it.
         let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Connection {
-                stream: Stream::connect(&self.config).await?,
-                since: Instant::now(),
-                bytes: 0,
+            None => Connection::open(&self.config).await?,
+            Some(mut connection) => match (connection.stream.has_ended(), connection.bytes) {
+                (false, _) => connection,
+                // Receivers close connections over which nothing comes.
+                (true, 0) => Connection::open(&self.config).await?,
+                (true, _) => return Err(CLOSED.to_owned()),
             },
         };
-        let lost = |error: std::io::Error| format!("the connection is lost: {error}");
-        if connection.stream.has_ended() {
-            return Err("the receiver has closed the connection".to_owned());
+        if connection.bytes == 0 {
+            connection.since = Instant::now();
         }
+        let lost = |error: std::io::Error| format!("the connection is lost: {error}");
         connection.stream.write(&self.frames).await.map_err(lost)?;
         if self.config.confirm == Confirm::Sent {
             connection.stream.wait_until_sent().await.map_err(lost)?;
         }
         connection.bytes += self.frames.len();
         self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Closes the connection and returns once the receiver has everything, as far as can be told from here.
+    async fn finish(&mut self, connection: Connection) -> Result<(), String> {
+        let unread = |error| format!("the receiver did not read everything: {error}");
+        connection.stream.finish().await.map_err(unread)?;
+        // At once, not after the time: so a receiver that is stopped and started meanwhile is not taken for one that
+        // has stayed.
+        let gone =
+            |error| format!("the receiver went away when it had just read the last: {error}");
+        let mut next = Connection::open(&self.config).await.map_err(gone)?;
+        tokio::time::sleep(STAY).await;
+        if next.stream.has_ended() {
+            return Err(gone(CLOSED.to_owned()));
+        }
+        self.connection = Some(next);
         Ok(())
     }
 }
@@ -123,29 +156,27 @@ impl Deliver for Syslog {
         if self.config.transport == Transport::Udp || self.config.confirm == Confirm::Sent {
             return Ok(true);
         }
-        let Some(connection) = &mut self.connection else {
+        let Some(mut connection) = self.connection.take() else {
             // Nothing was sent since the last one was closed in order.
             return Ok(true);
         };
+        if connection.bytes == 0 {
+            self.connection = Some(connection);
+            return Ok(true);
+        }
         if connection.stream.has_ended() {
-            self.connection = None;
-            return Err(DeliverError::retry(
-                "the receiver has closed the connection",
-            ));
+            return Err(DeliverError::retry(CLOSED));
         }
         let is_due =
             connection.bytes >= CONFIRM_BYTES || connection.since.elapsed() >= CONFIRM_INTERVAL;
         if !is_due && !now {
+            self.connection = Some(connection);
             return Ok(false);
         }
-        let Some(connection) = self.connection.take() else {
-            return Ok(true);
-        };
-        match connection.stream.finish().await {
-            Ok(()) => Ok(true),
-            Err(error) => Err(DeliverError::retry(format!(
-                "the receiver did not read everything: {error}"
-            ))),
-        }
+        self.finish(connection).await.map_err(DeliverError::retry)?;
+        Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! shows in a write call. What does show is the end: who closes a connection with unread data in its buffer, or is
 //! killed, answers with a reset; who has read up to the end closes in order. So the connection is closed here after the
 //! last byte and the receiver's own end is waited for: if it comes in order, and this kernel has nothing left that was
-//! not acknowledged, the receiver's program has read all of it.
+//! not acknowledged, the receiver's program has read all of it. (`deliver` then looks whether it stays.)
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
