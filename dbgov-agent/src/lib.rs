@@ -19,6 +19,7 @@
 
 pub mod agent;
 pub mod audit;
+mod background;
 pub mod capture;
 mod chars;
 pub mod clock;

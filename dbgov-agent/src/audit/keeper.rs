@@ -1,6 +1,6 @@
 //! The thread that keeps the journal's directory in order: what is done with each segment once it is complete (see
-//! [`SegmentJob`]), and retention. It sleeps until a segment is complete, rests as long as it works, and never touches
-//! the newest segment, which is the writer's.
+//! [`SegmentJob`]), and retention. It sleeps until a segment is complete, rests as long as it works, gives way to
+//! others, and never touches the newest segment, which is the writer's.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use super::record::Record;
 use super::retention::{Retention, RetentionConfig};
 use super::writer::Inlet;
 use super::{segment, storage};
+use crate::background;
 
 /// How often it looks without being told to: what failed is tried again, and records come of age.
 const WAKE_INTERVAL: Duration = Duration::from_secs(60);
@@ -116,6 +117,7 @@ impl Keeper {
         let thread = std::thread::Builder::new()
             .name("audit-keeper".to_owned())
             .spawn(move || {
+                background::give_way();
                 let mut work = Work::new(config);
                 loop {
                     for record in work.run(&shared) {

@@ -19,6 +19,7 @@ use super::stop::{self, Stop, Stopper};
 use super::syslog::Syslog;
 use super::webhook::Webhook;
 use crate::audit::Durable;
+use crate::background;
 
 /// A sink that ended by a fault of its own is started again after so long.
 const RESTART_DELAY: Duration = Duration::from_secs(10);
@@ -171,6 +172,7 @@ impl Sinks {
 }
 
 fn supervise(job: &Job) {
+    background::give_way();
     loop {
         let ended = catch_unwind(AssertUnwindSafe(|| work(job)));
         let why = match ended {
