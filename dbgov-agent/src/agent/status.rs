@@ -182,6 +182,14 @@ struct Told {
     http: Option<String>,
 }
 
+impl Told {
+    fn status(&self) -> Status {
+        let mut status = self.status.clone();
+        status.problems.extend(self.http.clone());
+        status
+    }
+}
+
 impl Shared {
     pub fn new(status: Status) -> Self {
         Shared(Mutex::new(Told {
@@ -193,20 +201,18 @@ impl Shared {
     }
 
     pub fn get(&self) -> Status {
-        let told = super::lock(&self.0);
-        let mut status = told.status.clone();
-        status.problems.extend(told.http.clone());
-        status
+        super::lock(&self.0).status()
     }
 
     pub fn update(&self, change: impl FnOnce(&mut Status)) {
         change(&mut super::lock(&self.0).status);
     }
 
-    /// What was counted; the capture thread is alive.
-    pub(super) fn count(&self, figures: &Figures) {
+    /// What was counted, and the status at the same moment: who reads sees both or neither. The capture thread is alive.
+    pub(super) fn tell(&self, figures: &Figures, change: impl FnOnce(&mut Status)) {
         let mut told = super::lock(&self.0);
         told.figures.clone_from(figures);
+        change(&mut told.status);
         told.at = Instant::now();
     }
 
@@ -216,10 +222,9 @@ impl Shared {
 
     /// For the metrics.
     pub(super) fn snapshot(&self) -> Snapshot {
-        let status = self.get();
         let told = super::lock(&self.0);
         Snapshot {
-            status,
+            status: told.status(),
             figures: told.figures.clone(),
             told_seconds: told.at.elapsed().as_secs_f64(),
             ..Snapshot::default()

@@ -77,8 +77,8 @@ impl Capture {
         let journal = journal_status(&journal.map(JournalHandle::stats).unwrap_or_default());
         let (sessions, connections) = (self.pipeline.sessions() as u64, self.pipeline.opened());
         let statements = self.pipeline.recorder().statements;
-        self.shared.count(&self.pipeline.recorder().figures);
-        self.shared.update(|status| {
+        let figures = &self.pipeline.recorder().figures;
+        self.shared.tell(figures, |status| {
             status.kernel = kernel;
             status.journal = journal;
             (status.sessions, status.connections, status.statements) =
